@@ -1,0 +1,78 @@
+"""The `sluice` command: reads settings, hands over, and speaks to the person."""
+
+import sys
+from importlib import metadata
+
+import click
+from rich.console import Console
+
+from control.cli import db, stack
+from control.errors import ExitCode, SluiceError
+from control.logs import configure_logging
+from control.settings import ADDRESSES, PREFIX, Settings, load_settings
+
+
+def _settings_help() -> str:
+    lines = []
+    for name, field in Settings.model_fields.items():
+        if name == "explicit":
+            continue
+        mark = " *" if name in ADDRESSES else ""
+        lines.append(f"  {PREFIX}{name.upper():20} {field.description or ''}{mark}")
+    return "\n".join(
+        ["\b", "Settings (environment, or a TOML file named by SLUICE_PROFILE):", *lines,
+         "  * setting it makes the local stack use that server"]
+    )
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_settings_help(),
+)
+@click.version_option(metadata.version("sluice"), prog_name="sluice")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:  # noqa: FBT001 - click passes it by name
+    """Deploy, watch and upgrade the jobs that move events from Kafka into the stores."""
+    context.obj = settings = load_settings()
+    configure_logging("debug" if debug else settings.log_level, settings.log_format)
+
+
+cli.add_command(stack.stack)
+cli.add_command(db.db)
+
+
+def main() -> None:
+    """Run the command and turn what went wrong into a message and an exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with these arguments; return its exit code."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        result = cli.main(arguments, prog_name="sluice", standalone_mode=False)
+        return int(result) if isinstance(result, int) else ExitCode.DONE
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.MISUSED
+    except (click.Abort, KeyboardInterrupt):
+        console.print("\nInterrupted.")
+        return ExitCode.FAILED
+    except SluiceError as error:
+        if "--debug" in arguments:
+            raise
+        console.print(f"[bold red]Error:[/] {_plain(error.message)}")
+        if error.hint:
+            console.print(f"[bold]Do:[/] {_plain(error.hint)}")
+        return error.exit_code
+    except BrokenPipeError:
+        # `sluice ... | head`: the reader has seen enough.
+        sys.stderr.close()
+        return ExitCode.DONE
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

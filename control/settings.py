@@ -1,0 +1,175 @@
+"""The one typed, frozen settings object: environment, then a TOML profile, then the local stack."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from control.errors import MisuseError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+PREFIX = "SLUICE_"
+
+# libpq and Redis take the password as a query parameter too.
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*")
+
+# The settings that name a server. Setting one makes the local stack use that server instead.
+ADDRESSES = (
+    "kafka_bootstrap",
+    "registry_url",
+    "timescale_dsn",
+    "elasticsearch_url",
+    "redis_url",
+    "flink_url",
+)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with defaults that point at the local stack."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    home: Path = Field(PROJECT_ROOT / ".sluice", description="state, data and logs of the stack")
+    cache: Path | None = Field(
+        None, description="downloads, shared by all stacks; default: .sluice/cache of the project"
+    )
+    profile: Path | None = Field(None, description="a TOML file with settings, without the prefix")
+
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port,...")
+    registry_url: SecretStr = Field(
+        SecretStr("http://127.0.0.1:8080/apis/ccompat/v7"),
+        description="base address of the registry's Confluent API",
+    )
+    timescale_dsn: SecretStr = Field(
+        SecretStr("postgresql://sluice@127.0.0.1:5432/sluice"),
+        description="TimescaleDB or PostgreSQL, as a libpq URI or key=value string",
+    )
+    elasticsearch_url: SecretStr = Field(
+        SecretStr("http://127.0.0.1:9200"), description="Elasticsearch"
+    )
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey"
+    )
+    flink_url: str = Field("http://127.0.0.1:8081", description="Flink's REST address")
+
+    maven_url: str = Field(
+        "", description="base address of the Maven repository; default: Maven Central"
+    )
+    java_home: Path | None = Field(None, description="the Java to use for every server")
+    kafka_replication: int = Field(
+        -1, ge=-1, le=10, description="replicas of the topics made; -1: the broker's default"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "pretty"] = "auto"
+
+    explicit: frozenset[str] = Field(
+        frozenset(), description="the addresses that were set by a person, not by the stack"
+    )
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where downloads are kept."""
+        return self.cache or PROJECT_ROOT / ".sluice" / "cache"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, profile, the running local stack."""
+        environment = _known(env_settings())
+        given = _known(init_settings())
+        profile = _read_profile(given.get("profile") or environment.get("profile"))
+        chosen = {**profile, **environment, **given}
+        home = Path(chosen.get("home") or cls.model_fields["home"].default)
+        local = read_local_addresses(home)
+        explicit = frozenset(name for name in ADDRESSES if name in chosen)
+        return (
+            init_settings,
+            env_settings,
+            InitSettingsSource(settings_cls, profile),
+            InitSettingsSource(settings_cls, {**local, "explicit": explicit}),
+        )
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _read_profile(path: str | Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"The profile {path} cannot be read: {error.strerror}."
+        raise MisuseError(message, f"Check {PREFIX}PROFILE.") from error
+    except tomllib.TOMLDecodeError as error:
+        message = f"The profile {path} is not valid TOML: {error}."
+        raise MisuseError(message, "Mend the file; its keys are the settings' names.") from error
+    return values
+
+
+def read_local_addresses(home: Path) -> dict[str, str]:
+    """Return the addresses that the local stack under `home` wrote down when it started."""
+    try:
+        content = json.loads((home / "addresses.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return {key: str(value) for key, value in content.items() if key in ADDRESSES}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings, turning a bad value into an error that names the setting."""
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False)
+        )
+        message = f"A setting is wrong: {problems}."
+        raise MisuseError(message, "`sluice --help` lists the settings.") from None
+    absolute = {"home": settings.home.expanduser().absolute()}
+    return settings.model_copy(update=absolute)
+
+
+def unknown_variables() -> list[str]:
+    """Return the SLUICE_* variables that are set and name no setting: misspelt, most likely."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    # Set by the stack for the processes it starts, never by a person.
+    known |= {f"{PREFIX}STACK", f"{PREFIX}COMPONENT"}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def public(address: str | SecretStr) -> str:
+    """Return an address as it may be shown: without its password."""
+    text = address.get_secret_value() if isinstance(address, SecretStr) else address
+    if "://" not in text and "=" in text:
+        return make_conninfo(**{**conninfo_to_dict(text), "password": "***"})
+    parts = urlsplit(text)
+    shown = text
+    if parts.password is not None:
+        host = parts.netloc.rpartition("@")[2]
+        shown = urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    return _PASSWORD_PARAMETER.sub(r"\1***", shown)

@@ -1,0 +1,21 @@
+package org.apache.flink.metrics.prometheus;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.Properties;
+import org.apache.flink.metrics.reporter.MetricReporter;
+import org.apache.flink.metrics.reporter.MetricReporterFactory;
+
+/** Makes the reporter from its one setting, the port. */
+public class LoopbackPrometheusReporterFactory implements MetricReporterFactory {
+
+    @Override
+    public MetricReporter createMetricReporter(Properties properties) {
+        int port = Integer.parseInt(properties.getProperty("port"));
+        try {
+            return new LoopbackPrometheusReporter(port);
+        } catch (IOException error) {
+            throw new UncheckedIOException("The metrics port " + port + " is taken.", error);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+"""Flink's distribution inside the apache-flink package, and what both of its servers share."""
+
+from importlib import metadata
+
+from control.settings import PROJECT_ROOT
+from control.stack.component import StackContext
+from control.stack.packages import package_folder
+
+
+FLINK_DIST = package_folder("pyflink")
+
+PROFILE = PROJECT_ROOT / "flink-conf" / "local"
+
+
+def flink_version() -> str:
+    """Return Flink's version."""
+    return metadata.version("apache-flink")
+
+
+def log_options(context: StackContext, component: str) -> tuple[str, ...]:
+    """Return the Java options that make a server log into its own file, as JSON."""
+    return (
+        f"-Dlog.file={context.home.logs / f'{component}.log'}",
+        f"-Dlog4j.configurationFile={PROFILE / 'log4j.properties'}",
+    )

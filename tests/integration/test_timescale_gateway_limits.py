@@ -1,0 +1,381 @@
+"""TimescaleDB as WASM behind our gateway: what time limits, cancelling and killing do."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+from timescale_gateway import Gateway, launch, start_gateway, wait_until
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+# A loop that only computes: it never looks at the clock, a file or a socket.
+COMPUTES = "DO $$ BEGIN FOR i IN 1..2000000000 LOOP NULL; END LOOP; END $$"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Set up one data directory: setting up is the slow part."""
+    folder = tmp_path_factory.mktemp("limits") / "data"
+    gateway = start_gateway(folder)
+    with gateway.connect() as connection:
+        connection.execute("CREATE TABLE t (id serial PRIMARY KEY, name text)")
+        connection.execute("CREATE TABLE m (time timestamptz NOT NULL, value int)")
+        connection.execute("SELECT create_hypertable('m', by_range('time', INTERVAL '1 day'))")
+    assert gateway.stop() == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def short(data: Path) -> Iterator[Gateway]:
+    """Start a gateway whose limits are over soon."""
+    started = start_gateway(data, "--transaction-timeout", "1.5", "--queue-timeout", "0.6")
+    yield started
+    assert started.stop() == 0
+
+
+def count(connection: Connection, table: str = "t") -> int:
+    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def run(connection: Connection, statement: str, caught: list[BaseException]) -> threading.Thread:
+    """Run a statement in a thread and keep its error."""
+
+    def work() -> None:
+        try:
+            connection.execute(statement)
+        except psycopg.Error as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+class TestWaiting:
+    def test_waiting_too_long_is_an_error_and_not_the_end(self, short: Gateway) -> None:
+        with short.connect() as holder, short.connect(autocommit=True) as waiting:
+            holder.execute("INSERT INTO t DEFAULT VALUES")
+            for attempt in ("SELECT 1", "SELECT %s::int"):
+                began = time.monotonic()
+                with pytest.raises(errors.LockNotAvailable) as caught:
+                    waiting.execute(attempt, (1,) if "%s" in attempt else None)
+                assert 0.5 < time.monotonic() - began < 1.2
+                assert "idle in a transaction" in str(caught.value)
+                assert "client" in str(caught.value)
+                assert "--queue-timeout" in (caught.value.diag.message_hint or "")
+                holder.execute("SELECT 1")
+            holder.rollback()
+            row = waiting.execute("SELECT %s::int", (7,)).fetchone()
+            assert row == (7,)
+
+    def test_pipeline_that_waits_too_long(self, short: Gateway) -> None:
+        with short.connect() as holder, short.connect(autocommit=True) as waiting:
+            holder.execute("SELECT 1")
+            with pytest.raises(errors.LockNotAvailable), waiting.pipeline():
+                waiting.execute("SELECT 1")
+                waiting.execute("SELECT 2")
+            holder.rollback()
+            assert count(waiting) >= 0
+
+    def test_first_come_first_served(self, short: Gateway) -> None:
+        order: list[int] = []
+
+        def work(number: int) -> None:
+            with short.connect(autocommit=True) as mine:
+                mine.execute("SELECT 1")
+                order.append(number)
+
+        with short.connect() as holder:
+            holder.execute("SELECT 1")
+            threads = []
+            for number in range(4):
+                threads.append(threading.Thread(target=work, args=(number,)))
+                threads[-1].start()
+                time.sleep(0.08)
+            holder.rollback()
+            for thread in threads:
+                thread.join(5)
+        assert order == [0, 1, 2, 3]
+
+    @pytest.mark.parametrize("idle_in", ["a transaction", "a failed transaction", "COPY"])
+    def test_idle_transaction_is_ended(self, short: Gateway, idle_in: str) -> None:
+        with short.connect(autocommit=True) as other:
+            before = count(other)
+            idle = short.connect()
+            idle.execute("INSERT INTO t DEFAULT VALUES")
+            if idle_in == "COPY":
+                idle.pgconn.exec_(b"COPY t FROM STDIN")
+            elif idle_in == "a failed transaction":
+                with pytest.raises(errors.UndefinedColumn):
+                    idle.execute("SELECT nope")
+            wait_until(lambda: _try(lambda: count(other)) == before, "the turn passes on", 5)
+            with pytest.raises(psycopg.OperationalError) as caught:
+                if idle_in == "COPY":
+                    idle.pgconn.put_copy_end()
+                    raise psycopg.OperationalError(idle.pgconn.get_result().error_message.decode())
+                idle.execute("SELECT 1")
+            assert "idle" in str(caught.value) or "COPY" in str(caught.value)
+            idle.close()
+
+    def test_busy_transaction_is_not_ended(self, short: Gateway) -> None:
+        with short.connect() as connection:
+            connection.execute("SELECT pg_sleep(2)")  # longer than --transaction-timeout
+            for _ in range(4):
+                time.sleep(0.5)
+                connection.execute("SELECT 1")
+
+
+def _try(action: Any) -> Any:
+    try:
+        return action()
+    except errors.LockNotAvailable:
+        return None
+
+
+class TestCancel:
+    def test_a_waiting_statement(self, short: Gateway) -> None:
+        with short.connect() as holder, short.connect(autocommit=True) as waiting:
+            holder.execute("SELECT 1")
+            caught: list[BaseException] = []
+            thread = run(waiting, "SELECT 1", caught)
+            time.sleep(0.1)
+            waiting.cancel_safe()
+            thread.join(5)
+            assert isinstance(caught[0], errors.QueryCanceled)
+            holder.rollback()
+            assert count(waiting) >= 0
+
+    def test_a_statement_that_touches_the_clock_or_files(self, short: Gateway) -> None:
+        with short.connect() as connection:
+            connection.execute("SAVEPOINT a")
+            for statement in ("SELECT pg_sleep(30)", "INSERT INTO t SELECT generate_series(1, 9999999)"):
+                caught: list[BaseException] = []
+                thread = run(connection, statement, caught)
+                time.sleep(0.3)
+                connection.cancel_safe()
+                thread.join(5)
+                assert isinstance(caught[0], errors.QueryCanceled)
+                connection.execute("ROLLBACK TO a")
+            assert count(connection) >= 0  # a late cancel hits nothing else
+
+    def test_a_copy_that_waits_for_data(self, short: Gateway) -> None:
+        with short.connect(autocommit=True) as connection:
+            with pytest.raises(errors.QueryCanceled), connection.cursor().copy(
+                "COPY t FROM STDIN"
+            ):
+                time.sleep(0.1)
+                connection.cancel_safe()
+                time.sleep(0.1)
+            assert count(connection) >= 0
+
+    def test_a_statement_that_only_computes_costs_its_connection(self, data: Path, short: Gateway) -> None:
+        with short.connect(autocommit=True) as other, short.connect(autocommit=True) as temp:
+            other.execute("SET work_mem = '7MB'")
+            other.execute("SELECT %s::int", (1,), prepare=True)
+            other.execute("LISTEN still")
+            temp.execute("CREATE TEMP TABLE gone (a int)")
+            before = count(other)
+            doomed = short.connect()
+            doomed.execute("INSERT INTO t DEFAULT VALUES")
+            caught: list[BaseException] = []
+            thread = run(doomed, COMPUTES, caught)
+            time.sleep(0.2)
+            doomed.cancel_safe()
+            thread.join(10)
+            assert isinstance(caught[0], errors.QueryCanceled)
+            doomed.close()
+            # The others go on as if nothing had been, except who had temporary tables.
+            assert wait_until(lambda: _try(lambda: count(other)) == before, "the database is back")
+            assert other.execute("SELECT %s::int", (5,), prepare=True).fetchone() == (5,)
+            assert other.execute("SHOW work_mem").fetchone() == ("7MB",)
+            other.execute("NOTIFY still")
+            assert len(list(other.notifies(timeout=2, stop_after=1))) == 1
+            with pytest.raises(psycopg.OperationalError, match="opened again"):
+                temp.execute("SELECT 1")
+
+    def test_strangers_cannot_cancel(self, short: Gateway) -> None:
+        with short.connect() as connection:
+            secret = b"\0\0\0\x10\x04\xd2\x16\x2e" + (connection.info.backend_pid).to_bytes(4, "big")
+            caught: list[BaseException] = []
+            thread = run(connection, "SELECT pg_sleep(0.5)", caught)
+            with socket.create_connection(("127.0.0.1", short.port)) as stranger:
+                stranger.sendall(secret + b"\0\0\0\1")
+                assert stranger.recv(10) == b""
+            thread.join(5)
+            assert not caught
+
+
+class TestRestart:
+    def test_hypertable_has_its_rows_after_a_restart(self, data: Path) -> None:
+        gateway = start_gateway(data)
+        with gateway.connect() as connection:
+            connection.execute("TRUNCATE m")
+            connection.execute(
+                "INSERT INTO m SELECT '2026-01-01'::timestamptz + i * interval '1 hour', i"
+                " FROM generate_series(1, 240) i"
+            )
+        assert gateway.stop() == 0
+        gateway = start_gateway(data)
+        with gateway.connect() as connection:
+            assert count(connection, "m") == 240
+            assert count(connection, "show_chunks('m')") > 5
+        assert gateway.stop() == 0
+
+    def test_kill_loses_nothing_committed(self, data: Path) -> None:
+        expected = -1
+        for round_ in range(3):
+            gateway = start_gateway(data)
+            connection = gateway.connect()
+            if expected >= 0:
+                assert count(connection) == expected
+                assert gateway.logged("not stopped properly")
+            for _ in range(30):
+                connection.execute("INSERT INTO t (name) VALUES (repeat('x', 2000))")
+                connection.commit()
+            connection.execute(f"CREATE TABLE made_{round_}_{os.getpid()} (a int)")
+            expected = count(connection)
+            connection.commit()
+            connection.execute("INSERT INTO t (name) SELECT 'lost' FROM generate_series(1, 1000)")
+            assert gateway.stop(signal.SIGKILL) == -signal.SIGKILL
+            connection.close()
+        gateway = start_gateway(data)
+        with gateway.connect() as connection:
+            assert count(connection) == expected
+            connection.execute("REINDEX TABLE t")
+            connection.execute(f"DROP TABLE made_0_{os.getpid()}, made_1_{os.getpid()}")
+        assert gateway.stop() == 0
+
+    def test_kill_in_the_middle_of_setting_up(self, tmp_path: Path) -> None:
+        unfinished = launch(tmp_path / "data")
+        wait_until(lambda: (tmp_path / "data" / "pgdata" / "PG_VERSION").exists(), "initdb begins")
+        assert unfinished.stop(signal.SIGKILL) == -signal.SIGKILL
+        gateway = start_gateway(tmp_path / "data")
+        with gateway.connect() as connection:
+            connection.execute("CREATE TABLE works (a int)")
+        assert gateway.stop() == 0
+
+    def test_stop_with_clients_and_a_running_statement(self, data: Path) -> None:
+        gateway = start_gateway(data)
+        with gateway.connect(autocommit=True) as connection:
+            before = count(connection)
+            caught: list[BaseException] = []
+            thread = run(
+                connection, "INSERT INTO t SELECT FROM pg_sleep(0.7)", caught
+            )
+            idle = gateway.connect()
+            time.sleep(0.2)
+            began = time.monotonic()
+            assert gateway.stop() == 0
+            assert time.monotonic() - began < 5
+            thread.join(5)
+            assert not caught, "a statement that can end in time does end"
+            with pytest.raises(psycopg.errors.AdminShutdown):
+                idle.execute("SELECT 1")
+            idle.close()
+        gateway = start_gateway(data)
+        with gateway.connect() as connection:
+            assert count(connection) == before + 1
+        assert gateway.stop() == 0
+
+    def test_stop_in_spite_of_an_endless_statement(self, data: Path) -> None:
+        gateway = start_gateway(data)
+        connection = gateway.connect()
+        caught: list[BaseException] = []
+        thread = run(connection, COMPUTES, caught)
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert gateway.stop(signal.SIGINT) == 0
+        assert time.monotonic() - began < 5
+        thread.join(5)
+        assert isinstance(caught[0], psycopg.OperationalError)
+        connection.close()
+
+
+class TestStart:
+    def refused(self, gateway: Gateway) -> str:
+        """Wait for the end of a gateway that must not start and return what it says."""
+        assert gateway.process.wait(20) == 1
+        assert gateway.process.stderr is not None
+        lines = gateway.process.stderr.read().decode().splitlines()
+        assert len(lines) == 1, lines
+        assert gateway.log()[-1]["level"] == "error"
+        return lines[0]
+
+    def test_second_gateway_on_a_directory_is_refused(self, data: Path, short: Gateway) -> None:
+        said = self.refused(launch(data))
+        assert f"in use by the gateway with pid {short.process.pid}" in said
+        with short.connect() as connection:
+            assert count(connection) >= 0
+
+    def test_taken_port(self, tmp_path: Path, short: Gateway) -> None:
+        said = self.refused(launch(tmp_path / "data", port=short.port))
+        assert f"port {short.port} on 127.0.0.1 is already in use" in said
+        assert not (tmp_path / "data" / "pgdata").exists()
+        assert not (tmp_path / "data" / "gateway.lock").exists()
+
+    @pytest.mark.parametrize("lock", ["", "{", "null", '{"pid": 999999999}', "own pid"])
+    def test_stale_lock_does_not_hinder(self, tmp_path: Path, short: Gateway, lock: str) -> None:
+        # The port is taken, so the start ends right after the lock: that is faster.
+        (tmp_path / "data").mkdir()
+        if lock == "own pid":  # a process of another start time has got the same pid
+            lock = json.dumps({"pid": os.getpid(), "started": "1"})
+        (tmp_path / "data" / "gateway.lock").write_text(lock)
+        assert "already in use" in self.refused(launch(tmp_path / "data", port=short.port))
+
+    def test_many_starts_at_once_leave_one(self, data: Path) -> None:
+        stopped = start_gateway(data)
+        stopped.stop(signal.SIGKILL)
+        rivals = [launch(data) for _ in range(6)]
+
+        def decided() -> bool:
+            return sum(rival.process.poll() is None for rival in rivals) == 1
+
+        try:
+            wait_until(decided, "all but one are refused", 20)
+            (winner,) = [rival for rival in rivals if rival.process.poll() is None]
+            wait_until(lambda: winner.logged("ready"), "the one is ready", 20)
+        finally:
+            for rival in rivals:
+                rival.stop()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--queue-timeout", "soon"], "--queue-timeout must be a number of seconds"),
+            (["--port", "none"], "--port N is needed"),
+            (["--colour", "red"], "--colour"),
+        ],
+    )
+    def test_misuse(self, tmp_path: Path, options: list[str], message: str) -> None:
+        assert message in self.refused(launch(tmp_path / "data", *options))
+
+    def test_too_early_client_is_told(self, tmp_path: Path) -> None:
+        gateway = launch(tmp_path / "data")
+        said: list[str] = []
+
+        def refused() -> bool:
+            try:
+                gateway.connect().close()
+            except psycopg.OperationalError as error:
+                said.append(str(error))
+            return any("starting up" in text for text in said)
+
+        wait_until(refused, "the gateway says that it is starting")
+        assert gateway.stop() == 0, "a gateway that is starting can be stopped as well"
+
+
+def test_log_is_one_json_object_a_line(short: Gateway) -> None:
+    for entry in short.log():
+        assert {"time", "level", "message"} <= entry.keys()
+    assert isinstance(short.process, subprocess.Popen)

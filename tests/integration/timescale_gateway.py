@@ -1,0 +1,120 @@
+"""Starts TimescaleDB's socket gateway for the tests of it."""
+
+import atexit
+import functools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+
+SOURCES = Path(__file__).parents[2] / "control" / "stack" / "timescale_wasm"
+Log = list[dict[str, Any]]
+T = TypeVar("T")
+
+
+@functools.cache
+def installed() -> Path:
+    """Copy the gateway and install its one package, once per test run."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-gateway-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for source in SOURCES.iterdir():
+        if source.suffix in {".mjs", ".json"}:
+            shutil.copy(source, folder)
+    npm = shutil.which("npm")
+    assert npm is not None, "npm must be installed: the gateway runs on Node"
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def free_port() -> int:
+    """Return a port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(look: Callable[[], T], message: str, timeout: float = 15) -> T:
+    """Look again and again until the answer is true, and return it."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {timeout} s: {message}"
+        time.sleep(0.02)
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    data: Path
+    log_file: Path
+
+    @property
+    def dsn(self) -> str:
+        return f"host=127.0.0.1 port={self.port} user=sluice dbname=sluice"
+
+    def connect(self, more: str = "", **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+        """Open a connection; options are psycopg's."""
+        return psycopg.connect(f"{self.dsn} {more}", **options)
+
+    def log(self) -> Log:
+        """Read what was logged: one JSON object a line."""
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    def logged(self, text: str) -> bool:
+        """Tell whether a message with this text is in the log."""
+        return any(text in entry["message"] for entry in self.log())
+
+    def memory_mib(self) -> float:
+        """Return the resident memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, number)
+        return self.process.wait(10)
+
+
+def launch(data: Path, *options: str, port: int | None = None) -> Gateway:
+    """Start the command and do not wait for it."""
+    port = port or free_port()
+    log_file = data.with_name(f"{data.name}-{port}.log")
+    command = ["node", str(installed() / "gateway.mjs"), "--data", str(data), "--port", str(port)]
+    with log_file.open("ab") as log:
+        process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.PIPE)
+    return Gateway(process, port, data, log_file)
+
+
+def start_gateway(data: Path, *options: str, port: int | None = None) -> Gateway:
+    """Start a gateway and wait until it lets clients in."""
+    gateway = launch(data, *options, port=port)
+
+    def answers() -> bool:
+        assert gateway.process.poll() is None, gateway.log_file.read_text()
+        try:
+            gateway.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    wait_until(answers, "the gateway lets clients in", 60)
+    return gateway
