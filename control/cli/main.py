@@ -6,7 +6,7 @@ from importlib import metadata
 import click
 from rich.console import Console
 
-from control.cli import db, stack
+from control.cli import db, demo, doctor, events, stack
 from control.errors import ExitCode, SluiceError
 from control.logs import configure_logging
 from control.settings import ADDRESSES, PREFIX, Settings, load_settings
@@ -40,6 +40,9 @@ def cli(context: click.Context, debug: bool) -> None:  # noqa: FBT001 - click pa
 
 cli.add_command(stack.stack)
 cli.add_command(db.db)
+cli.add_command(demo.demo)
+cli.add_command(doctor.doctor)
+cli.add_command(events.events)
 
 
 def main() -> None:

@@ -42,10 +42,11 @@ def stack() -> None:
 @click.pass_obj
 def up(settings: Settings, only: str | None, database: str | None) -> None:
     """Start what is not running. A second time changes nothing."""
-    _up(settings, only, database)
+    start_stack(settings, only, database)
 
 
-def _up(settings: Settings, only: str | None, database: str | None) -> None:
+def start_stack(settings: Settings, only: str | None, database: str | None) -> None:
+    """Bring the stack up and say so."""
     begun = time.monotonic()
     console = Console(soft_wrap=True)
     reporter = Reporter(console)
@@ -111,7 +112,7 @@ def reset(settings: Settings, only: str | None, database: str | None, yes: bool)
     if not yes:
         click.confirm(f"Delete all data in {settings.home}?", abort=True)
     _down(settings, and_wipe=True)
-    _up(load_settings(home=settings.home), only, database)
+    start_stack(load_settings(home=settings.home), only, database)
 
 
 @stack.command()

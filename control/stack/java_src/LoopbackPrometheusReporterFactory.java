@@ -11,7 +11,8 @@ public class LoopbackPrometheusReporterFactory implements MetricReporterFactory 
 
     @Override
     public MetricReporter createMetricReporter(Properties properties) {
-        int port = Integer.parseInt(properties.getProperty("port"));
+        // Flink hands over what the YAML held: a number, which getProperty would not return.
+        int port = Integer.parseInt(String.valueOf(properties.get("port")));
         try {
             return new LoopbackPrometheusReporter(port);
         } catch (IOException error) {

@@ -37,7 +37,9 @@ async function setUp() {
 }
 
 let interruptPending = 0; // address of the C variable; QueryCancelPending is the next one
+let myLatch = 0; // address of the C variable, which points to what a sleeping statement waits for
 let turn = 0; // whose message is being run
+let running = false; // whether WASM is at work, as opposed to this file
 
 /**
  * PostgreSQL looks at its interrupt flags often, but nobody can set them while WASM runs, except
@@ -55,15 +57,16 @@ const cancellable = {
       for (const name of calls) {
         const original = env[name];
         env[name] = (...args) => {
-          if (turn && Atomics.load(control, CANCEL) === turn) interrupt();
+          if (running) obeyCancel();
           return original(...args);
         };
       }
       return instantiate(imports, (instance, module) => {
-        const { InterruptPending: first, ProcDiePending: third } = instance.exports;
+        const { InterruptPending: first, ProcDiePending: third, MyLatch: latch } = instance.exports;
         // The three flags stand side by side in globals.c; in another build they might not.
-        if (first && third && third.value - first.value === 8) {
+        if (first && third && latch && third.value - first.value === 8) {
           interruptPending = first.value + env.__memory_base.value;
+          myLatch = latch.value + env.__memory_base.value;
         }
         done(instance, module);
       });
@@ -78,8 +81,13 @@ function flags() {
   return new Int32Array(db.Module.HEAPU8.buffer, interruptPending, 2);
 }
 
-function interrupt() {
-  if (interruptPending && db) flags().fill(1);
+/** Does what PostgreSQL's own signal handler does, once, if this turn is to be cancelled. */
+function obeyCancel() {
+  if (!turn || Atomics.load(control, CANCEL) !== turn || !interruptPending) return;
+  Atomics.store(control, CANCEL, 0); // the clean-up that follows must not be cancelled as well
+  flags().fill(1);
+  const words = new Int32Array(db.Module.HEAPU8.buffer);
+  if (words[myLatch / 4]) words[words[myLatch / 4] / 4] = 1;
 }
 
 /** Waits for the next post of the main thread; this thread does nothing else meanwhile. */
@@ -200,7 +208,9 @@ class Backend {
   #run(frame, type = frame[0]) {
     this.#frame = frame;
     this.#read = 0;
+    running = true;
     this.#mod._interactive_one(frame.length, type);
+    running = false;
     // A request to cancel that came too late must not hit the next message.
     if (interruptPending) flags().fill(0);
   }
@@ -255,7 +265,7 @@ class Backend {
     parentPort.postMessage({ kind: 'out', turn, bytes }, [bytes.buffer]);
     // The client is slower than the database: wait, so that a result never piles up here.
     for (;;) {
-      if (turn && Atomics.load(control, CANCEL) === turn) interrupt();
+      if (running) obeyCancel();
       const waiting = Atomics.load(control, OUTSTANDING);
       if (waiting <= OUTSTANDING_LIMIT) return;
       Atomics.wait(control, OUTSTANDING, waiting, 100);

@@ -1,0 +1,1 @@
+"""The `sluice` command: thin, it only talks to the person."""

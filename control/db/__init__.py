@@ -1,0 +1,1 @@
+"""Migrations and maintenance of the database."""

@@ -1,0 +1,88 @@
+"""A Flink process killed -9 comes back with its jobs at their last checkpoints."""
+
+from collections import Counter
+from itertools import count
+
+import pytest
+
+from control.settings import load_settings
+from tests.kit import flink
+from tests.kit.kafka import make_topic, read_committed, send
+from tests.kit.stack import TestStack
+from tests.kit.wait import wait_until
+
+KEYS = 7
+_numbers = count(1)
+
+
+def _messages(first: int, last: int) -> list[bytes]:
+    return [b"key-%d" % (number % KEYS) for number in range(first, last)]
+
+
+@pytest.mark.parametrize("victim", ["jobmanager", "taskmanager", "zookeeper"])
+def test_a_running_job_goes_on_exactly_once(stack: TestStack, victim: str) -> None:
+    settings = load_settings(home=stack.home)
+    bootstrap = settings.kafka_bootstrap
+    run = next(_numbers)
+    source, target = f"numbers-{run}", f"answers-{run}"
+    make_topic(bootstrap, source)
+    make_topic(bootstrap, target)
+    job = flink.submit(stack, "counting", bootstrap, source, target,
+                       str(flink.connector_jar(stack)))
+    send(bootstrap, source, _messages(0, 2000))
+    wait_until("running", lambda: flink.is_running(stack, job), 90)
+    before = flink.completed_checkpoints(stack, job)
+    wait_until("a checkpoint", lambda: flink.completed_checkpoints(stack, job) > before + 1, 60)
+    send(bootstrap, source, _messages(2000, 3000))
+
+    name = victim
+    if victim == "taskmanager":
+        name = _worker_of(stack, job)
+    stack.kill(name)
+    send(bootstrap, source, _messages(3000, 4000))
+    assert stack.ok("stack", "up").count("restarted") == 1
+
+    wait_until("running again", lambda: flink.is_running(stack, job), 120)
+    if victim == "jobmanager":
+        restored = flink.get(stack, f"/jobs/{job}/checkpoints")["latest"]["restored"]
+        assert restored is not None
+    send(bootstrap, source, _messages(4000, 5000))
+    answers = Counter(read_committed(bootstrap, target, 5000))
+    expected = {
+        b"key-%d:%d" % (key, number)
+        for key in range(KEYS)
+        for number in range(1, len(range(key, 5000, KEYS)) + 1)
+    }
+    assert set(answers) == expected
+    assert max(answers.values()) == 1
+    flink.cancel(stack, job)
+
+
+def _worker_of(stack: TestStack, job: str) -> str:
+    state = flink.get(stack, f"/jobs/{job}")
+    vertex = state["vertices"][0]["id"]
+    workers = flink.get(stack, f"/jobs/{job}/vertices/{vertex}/taskmanagers")["taskmanagers"]
+    return str(workers[0]["taskmanager-id"])
+
+
+def test_jobs_survive_down_and_up(stack: TestStack) -> None:
+    bootstrap = stack.settings().kafka_bootstrap
+    run = next(_numbers)
+    source, target = f"numbers-{run}", f"answers-{run}"
+    make_topic(bootstrap, source)
+    make_topic(bootstrap, target)
+    job = flink.submit(stack, "counting", bootstrap, source, target,
+                       str(flink.connector_jar(stack)))
+    send(bootstrap, source, _messages(0, 1000))
+    wait_until("two checkpoints", lambda: flink.completed_checkpoints(stack, job) > 1, 90)
+
+    stack.ok("stack", "down")
+    assert stack.processes() == []
+    stack.ok("stack", "up")
+
+    wait_until("running again", lambda: flink.is_running(stack, job), 120)
+    send(bootstrap, source, _messages(1000, 2000))
+    answers = Counter(read_committed(bootstrap, target, 2000))
+    assert len(answers) == 2000
+    assert max(answers.values()) == 1
+    flink.cancel(stack, job)

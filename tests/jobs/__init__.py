@@ -1,0 +1,1 @@
+"""Small Flink jobs that only tests run."""

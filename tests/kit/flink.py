@@ -1,0 +1,73 @@
+"""Submit a test's job to a stack's Flink and ask for its state."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from control.settings import PROJECT_ROOT
+from control.stack.context import open_stack
+from control.stack.servers.flink_conf import flink_java
+from control.stack.servers.flink_dist import FLINK_DIST
+from tests.kit.stack import TestStack
+from tests.kit.wait import wait_until
+
+
+def connector_jar(stack: TestStack) -> Path:
+    """Return where Flink's Kafka connector lies."""
+    context = open_stack(stack.settings()).context
+    return context.cache.jars(context.artifacts["flink-connectors"])[0]
+
+
+def submit(stack: TestStack, module: str, *arguments: str) -> str:
+    """Submit a module of tests/jobs with Flink's own client; return the job's id."""
+    settings = stack.settings()
+    environment = {
+        **os.environ,
+        "FLINK_CONF_DIR": str(stack.home / "conf" / "jobmanager"),
+        "FLINK_LOG_DIR": str(stack.home / "logs"),
+        "JAVA_HOME": str(flink_java(open_stack(settings).context).home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        ["/bin/bash", str(FLINK_DIST / "bin" / "flink"), "run", "-d",
+         "-m", settings.flink_url.removeprefix("http://"),
+         "-pyclientexec", sys.executable, "-pyexec", sys.executable,
+         "-py", str(PROJECT_ROOT / "tests" / "jobs" / f"{module}.py"), *arguments],
+        env=environment, text=True, capture_output=True, check=False, timeout=180,
+    )
+    found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
+    assert found, f"the job was not submitted:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return found[1]
+
+
+def get(stack: TestStack, path: str) -> dict[str, Any]:
+    """Ask Flink; an empty answer while it is away."""
+    try:
+        answer = httpx.get(f"{stack.settings().flink_url}{path}", timeout=5)
+        return dict(answer.json()) if answer.is_success else {}
+    except httpx.HTTPError:
+        return {}
+
+
+def is_running(stack: TestStack, job: str) -> bool:
+    """Tell whether every task of a job runs."""
+    state = get(stack, f"/jobs/{job}")
+    return state.get("state") == "RUNNING" and all(
+        vertex["status"] == "RUNNING" for vertex in state["vertices"]
+    )
+
+
+def completed_checkpoints(stack: TestStack, job: str) -> int:
+    """Return how many checkpoints this JobManager has completed for a job."""
+    return int(get(stack, f"/jobs/{job}/checkpoints").get("counts", {}).get("completed", 0))
+
+
+def cancel(stack: TestStack, job: str) -> None:
+    """Cancel a job and wait until it is gone."""
+    httpx.patch(f"{stack.settings().flink_url}/jobs/{job}", params={"mode": "cancel"}, timeout=10)
+    wait_until("cancelled", lambda: get(stack, f"/jobs/{job}").get("state") == "CANCELED")

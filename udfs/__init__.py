@@ -1,0 +1,1 @@
+"""Event logic without Flink's runtime."""
