@@ -7,8 +7,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -16,6 +16,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from control.errors import MisuseError
@@ -23,6 +24,9 @@ from control.errors import MisuseError
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 PREFIX = "SLUICE_"
+
+# Up to the last @: a password that should have been escaped must not be shown either.
+_PASSWORD_IN_URL = re.compile(r"(://[^:/?#@]*):.*@", re.DOTALL)
 
 # libpq and Redis take the password as a query parameter too.
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*")
@@ -42,7 +46,9 @@ class Settings(BaseSettings):
     """Everything that can be set, with defaults that point at the local stack."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True,
+        # `SLUICE_X=` is how a shell or a compose file says "not set".
+        env_ignore_empty=True,
     )
 
     home: Path = Field(PROJECT_ROOT / ".sluice", description="state, data and logs of the stack")
@@ -69,7 +75,8 @@ class Settings(BaseSettings):
     flink_url: str = Field("http://127.0.0.1:8081", description="Flink's REST address")
 
     maven_url: str = Field(
-        "", description="base address of the Maven repository; default: Maven Central"
+        "", pattern=r"^(\w+://.+)?$",
+        description="base address of the Maven repository; default: Maven Central",
     )
     java_home: Path | None = Field(None, description="the Java to use for every server")
     kafka_replication: int = Field(
@@ -102,7 +109,7 @@ class Settings(BaseSettings):
         profile = _read_profile(given.get("profile") or environment.get("profile"))
         chosen = {**profile, **environment, **given}
         home = Path(chosen.get("home") or cls.model_fields["home"].default)
-        local = read_local_addresses(home)
+        local = read_local_addresses(home.expanduser())
         explicit = frozenset(name for name in ADDRESSES if name in chosen)
         return (
             init_settings,
@@ -124,7 +131,7 @@ def _read_profile(path: str | Path | None) -> dict[str, Any]:
     except OSError as error:
         message = f"The profile {path} cannot be read: {error.strerror}."
         raise MisuseError(message, f"Check {PREFIX}PROFILE.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         message = f"The profile {path} is not valid TOML: {error}."
         raise MisuseError(message, "Mend the file; its keys are the settings' names.") from error
     return values
@@ -134,7 +141,11 @@ def read_local_addresses(home: Path) -> dict[str, str]:
     """Return the addresses that the local stack under `home` wrote down when it started."""
     try:
         content = json.loads((home / "addresses.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    if not isinstance(content, dict):
         return {}
     return {key: str(value) for key, value in content.items() if key in ADDRESSES}
 
@@ -150,6 +161,9 @@ def load_settings(**overrides: Any) -> Settings:
         )
         message = f"A setting is wrong: {problems}."
         raise MisuseError(message, "`sluice --help` lists the settings.") from None
+    except SettingsError as error:
+        message = f"A setting is wrong: {error}."
+        raise MisuseError(message, "`sluice --help` lists the settings.") from error
     absolute = {"home": settings.home.expanduser().absolute()}
     return settings.model_copy(update=absolute)
 
@@ -165,11 +179,16 @@ def unknown_variables() -> list[str]:
 def public(address: str | SecretStr) -> str:
     """Return an address as it may be shown: without its password."""
     text = address.get_secret_value() if isinstance(address, SecretStr) else address
-    if "://" not in text and "=" in text:
-        return make_conninfo(**{**conninfo_to_dict(text), "password": "***"})
-    parts = urlsplit(text)
-    shown = text
-    if parts.password is not None:
-        host = parts.netloc.rpartition("@")[2]
-        shown = urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
-    return _PASSWORD_PARAMETER.sub(r"\1***", shown)
+    if "://" in text:
+        return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1:***@", text))
+    if "=" not in text:
+        return text
+    try:
+        values = conninfo_to_dict(text)
+    except ProgrammingError:
+        # Not even libpq can read it, so nobody can tell where its password is.
+        return "***"
+    return make_conninfo(**{
+        key: "***" if key in {"password", "sslpassword"} else str(value)
+        for key, value in values.items()
+    })

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import http.client
 import json
 import shutil
 import ssl
@@ -82,8 +83,13 @@ class ArtifactCache:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             # The largest first, so that none of them starts when the others are done.
             ordered = sorted(files, key=lambda file: -file.size)
-            for done in [pool.submit(self._fetch_one, file, progress) for file in ordered]:
-                done.result()
+            try:
+                for done in [pool.submit(self._fetch_one, file, progress) for file in ordered]:
+                    done.result()
+            except BaseException:
+                # A failure or a Ctrl-C is told before everything else was fetched.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def jars(self, artifact: Artifact) -> list[Path]:
         """Return where the files of an artifact lie."""
@@ -96,13 +102,23 @@ class ArtifactCache:
             if not folder.exists():
                 draft = folder.with_name(f".{folder.name}.draft")
                 shutil.rmtree(draft, ignore_errors=True)
-                _unpack(self._target(artifact.files[0]), draft)
+                self._unpack_draft(self._target(artifact.files[0]), draft)
                 # Archives carry one top folder or none.
                 inner = list(draft.iterdir())
                 single = len(inner) == 1 and inner[0].is_dir()
                 (inner[0] if single else draft).rename(folder)
                 shutil.rmtree(draft, ignore_errors=True)
         return folder
+
+    @staticmethod
+    def _unpack_draft(archive: Path, draft: Path) -> None:
+        try:
+            _unpack(archive, draft)
+        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            message = f"{archive} cannot be unpacked: {error}."
+            hint = "Free some disk space; if the file itself is broken, delete it and try again."
+            raise SluiceError(message, hint) from error
 
     def _target(self, file: PinnedFile) -> Path:
         return self._folder / "maven" / file.path
@@ -133,8 +149,8 @@ class ArtifactCache:
         for _ in range(_TRIES):
             try:
                 self._transfer(url, file, part, progress)
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                problem = str(getattr(error, "reason", error))
+            except (urllib.error.HTTPError, ConnectionError) as error:
+                problem = str(error)
                 if getattr(error, "code", None) == HTTPStatus.NOT_FOUND:
                     break
                 continue
@@ -164,28 +180,50 @@ class ArtifactCache:
         progress(have)
         if have == file.size:
             return
-        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - the scheme is the operator's own setting
         counted = have
         try:
-            with urllib.request.urlopen(  # noqa: S310
-                request, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context()
-            ) as response:
+            with _ask(url, have) as response:
                 resumed = response.status == HTTPStatus.PARTIAL_CONTENT
                 if have and not resumed:
                     progress(-have)
                     counted = 0
                 with part.open("ab" if resumed else "wb") as out:
-                    while chunk := response.read(_CHUNK):
+                    while chunk := _read(response):
                         out.write(chunk)
                         counted += len(chunk)
                         progress(len(chunk))
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
+        except (urllib.error.HTTPError, ConnectionError):
             progress(-counted)
             raise
         if counted < file.size:
             progress(-counted)
             reason = f"the connection ended after {counted} of {file.size} bytes"
             raise ConnectionError(reason)
+
+
+# Whatever breaks in these two is the network, TLS and routes included: whoever calls them takes
+# any other OSError for the disk.
+def _ask(url: str, offset: int) -> http.client.HTTPResponse:
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the operator's setting
+    try:
+        answer: http.client.HTTPResponse = urllib.request.urlopen(  # noqa: S310
+            request, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context()
+        )
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(getattr(error, "reason", error))
+        raise ConnectionError(reason) from error
+    return answer
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        reason = f"the connection broke: {error}"
+        raise ConnectionError(reason) from error
 
 
 def _unpack(archive: Path, into: Path) -> None:

@@ -4,6 +4,7 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import psutil
 from control.settings import Settings
 from control.stack.artifacts import Artifact, ArtifactCache
 from control.stack.home import StackHome
-from control.stack.java import Java, JavaNeed, choose_java
+from control.stack.java import Java, JavaNeed, choose_java, find_javas
 from control.stack.ports import HOST
 from control.stack.process import Launch, ProcessTable
 from control.stack.unprivileged import UnprivilegedArea
@@ -29,12 +30,16 @@ class StackContext:
     settings: Settings
     home: StackHome
     ports: Mapping[str, Mapping[str, int]]
-    javas: list[Java]
     artifacts: Mapping[str, Artifact]
     cache: ArtifactCache
     wheels: WheelCache
     area: UnprivilegedArea
     processes: ProcessTable
+
+    @cached_property
+    def javas(self) -> list[Java]:
+        """The Java installations to choose from; looked for only when a server needs one."""
+        return find_javas(self.settings.java_home)
 
     def port(self, component: str, purpose: str) -> int:
         """Return the port chosen for a purpose of a component."""

@@ -8,7 +8,6 @@ from control.stack.artifacts import ArtifactCache, load_artifacts
 from control.stack.catalogue import all_components
 from control.stack.component import Component, StackContext
 from control.stack.home import StackHome, StackState
-from control.stack.java import find_javas
 from control.stack.process import ProcessTable
 from control.stack.unprivileged import UnprivilegedArea
 from control.stack.wheels import WheelCache
@@ -44,7 +43,6 @@ def open_stack(settings: Settings, database: str | None = None) -> OpenStack:
         settings=settings,
         home=home,
         ports=state.ports,
-        javas=find_javas(settings.java_home),
         artifacts=load_artifacts(),
         cache=ArtifactCache(settings.cache_dir, settings.maven_url),
         wheels=WheelCache(settings.cache_dir),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from control.errors import SluiceError
 
@@ -97,19 +97,28 @@ class PortAllocator:
 
     @contextmanager
     def _claims(self) -> Iterator[dict[str, Any]]:
-        descriptor = os.open(self._claims_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(self._claims_file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            message = f"{self._claims_file} cannot be written: {error.strerror}."
+            raise SluiceError(message, "Remove it, or set TMPDIR to another folder.") from error
         with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                content = json.load(file)
-            except ValueError:
-                content = {}
-            now = time.time()
-            claims = {
-                port: claim for port, claim in content.items()
-                if 0 <= now - claim["time"] < _CLAIM_SECONDS
-            }
+            claims = _fresh(file)
             yield claims
             file.seek(0)
             file.truncate()
             json.dump(claims, file)
+
+
+def _fresh(file: TextIO) -> dict[str, Any]:
+    """Return the claims that still hold; what cannot be read holds nothing."""
+    try:
+        content = json.load(file)
+        now = time.time()
+        return {
+            port: claim for port, claim in content.items()
+            if "owner" in claim and 0 <= now - claim["time"] < _CLAIM_SECONDS
+        }
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return {}

@@ -105,11 +105,9 @@ class ProcessTable:
 
     def find(self, component: str, server_is: str | None = None) -> psutil.Process | None:
         """Return a component's live process, by its record or else by its mark."""
-        content = read_json(self._file(component))
-        if isinstance(content, dict):
-            process = _same_process(ProcessRecord(**content))
-            if process is not None:
-                return process
+        process = _same_process(read_json(self._file(component)))
+        if process is not None:
+            return process
         marked = self.marked([component])
         if server_is is not None:
             marked = [process for process in marked if server_is in " ".join(_command(process))]
@@ -141,8 +139,9 @@ class ProcessTable:
         return self._run / f"{component}.json"
 
 
-def _same_process(record: ProcessRecord) -> psutil.Process | None:
+def _same_process(content: object) -> psutil.Process | None:
     try:
+        record = ProcessRecord(**content)  # type: ignore[arg-type]
         process = psutil.Process(record.pid)
         same = (
             abs(process.create_time() - record.started) < _SAME_START_SECONDS
@@ -150,6 +149,9 @@ def _same_process(record: ProcessRecord) -> psutil.Process | None:
         )
         return process if same and is_alive(process) else None
     except psutil.Error:
+        return None
+    except (TypeError, ValueError):
+        # No record, or one that was damaged: the mark finds the process.
         return None
 
 

@@ -40,8 +40,7 @@ class UnprivilegedArea:
     def folder(self, path: Path) -> Path:
         """Make a folder that belongs to the account."""
         try:
-            if not path.exists():
-                path.mkdir(mode=0o700, parents=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.account is not None:
                 if path.is_symlink() or path.stat().st_uid not in (0, self.account.uid):
                     message = f"{path} belongs to somebody else."

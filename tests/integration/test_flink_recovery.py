@@ -28,7 +28,7 @@ def test_a_running_job_goes_on_exactly_once(stack: TestStack, victim: str) -> No
     make_topic(bootstrap, source)
     make_topic(bootstrap, target)
     job = flink.submit(stack, "counting", bootstrap, source, target,
-                       str(flink.connector_jar(stack)))
+                       flink.connector_jar(stack))
     send(bootstrap, source, _messages(0, 2000))
     wait_until("running", lambda: flink.is_running(stack, job), 90)
     before = flink.completed_checkpoints(stack, job)
@@ -72,7 +72,7 @@ def test_jobs_survive_down_and_up(stack: TestStack) -> None:
     make_topic(bootstrap, source)
     make_topic(bootstrap, target)
     job = flink.submit(stack, "counting", bootstrap, source, target,
-                       str(flink.connector_jar(stack)))
+                       flink.connector_jar(stack))
     send(bootstrap, source, _messages(0, 1000))
     wait_until("two checkpoints", lambda: flink.completed_checkpoints(stack, job) > 1, 90)
 

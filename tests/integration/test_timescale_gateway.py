@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import errors, pq, sql
 from psycopg_pool import ConnectionPool
-from timescale_gateway import Gateway, start_gateway, wait_until
+from timescale_gateway import Gateway, fresh_data, start_gateway, wait_until
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 MEGABYTE = 1024 * 1024
@@ -21,7 +21,7 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    started = start_gateway(tmp_path_factory.mktemp("timescale") / "data")
+    started = start_gateway(fresh_data(tmp_path_factory.mktemp("timescale") / "data"))
     yield started
     assert started.stop() == 0
     assert not [entry for entry in started.log() if entry["level"] == "error"]
@@ -188,6 +188,8 @@ class TestQueries:
         conn.add_notice_handler(lambda notice: heard.append(notice.message_primary))
         conn.execute("DO $$ BEGIN RAISE NOTICE 'hello %', 1; END $$")
         conn.execute("DROP TABLE IF EXISTS nowhere")
+        with pytest.raises(errors.DivisionByZero), conn.transaction():
+            conn.execute("SELECT 1/0")  # the build has a debug message of its own about this
         assert heard == ["hello 1", 'table "nowhere" does not exist, skipping']
 
     def test_pipeline(self, conn: Connection) -> None:
@@ -419,6 +421,18 @@ class TestIsolation:
             prepared = b.pgconn.exec_prepared(b"_pg3_0", None)
             assert prepared.status == pq.ExecStatus.FATAL_ERROR
             assert prepared.error_field(pq.DiagnosticField.SQLSTATE) == b"26000"
+
+    def test_lost_statement_in_a_failed_transaction(self, gateway: Gateway) -> None:
+        with gateway.connect() as a, gateway.connect(autocommit=True) as b:
+            a.execute("SELECT %s::int", (1,), prepare=True)
+            a.commit()
+            b.execute("DEALLOCATE ALL")
+            with pytest.raises(errors.UndefinedColumn):
+                a.execute("SELECT nope")
+            refused = a.pgconn.exec_prepared(b"_pg3_0", [b"2"])
+            assert refused.error_field(pq.DiagnosticField.SQLSTATE) == b"25P02"
+            a.pgconn.exec_(b"ROLLBACK")
+            assert a.pgconn.exec_prepared(b"_pg3_0", [b"3"]).get_value(0, 0) == b"3"
 
     def test_deallocate_by_sql(self, conn: Connection) -> None:
         pg = conn.pgconn

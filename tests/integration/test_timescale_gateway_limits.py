@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import errors
-from timescale_gateway import Gateway, launch, start_gateway, wait_until
+from timescale_gateway import Gateway, fresh_data, launch, start_gateway, wait_until
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 # A loop that only computes: it never looks at the clock, a file or a socket.
@@ -25,7 +25,7 @@ COMPUTES = "DO $$ BEGIN FOR i IN 1..2000000000 LOOP NULL; END LOOP; END $$"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Set up one data directory, to be copied: setting up is the slow part."""
-    folder = tmp_path_factory.mktemp("limits") / "made"
+    folder = fresh_data(tmp_path_factory.mktemp("limits") / "made")
     gateway = start_gateway(folder)
     with gateway.connect() as connection:
         connection.execute("CREATE TABLE t (id serial PRIMARY KEY, name text)")
@@ -95,12 +95,9 @@ class TestWaiting:
             assert count(waiting) >= 0
 
     def test_first_come_first_served(self, short: Gateway) -> None:
-        order: list[int] = []
-
         def work(number: int) -> None:
             with short.connect(autocommit=True) as mine:
-                mine.execute("SELECT 1")
-                order.append(number)
+                mine.execute("INSERT INTO t (name) VALUES (%s)", (f"order {number}",))
 
         with short.connect() as holder:
             holder.execute("SELECT 1")
@@ -112,7 +109,8 @@ class TestWaiting:
             holder.rollback()
             for thread in threads:
                 thread.join(5)
-        assert order == [0, 1, 2, 3]
+            came = holder.execute("SELECT name FROM t WHERE name LIKE 'order%' ORDER BY id")
+            assert came.fetchall() == [(f"order {number}",) for number in range(4)]
 
     @pytest.mark.parametrize("idle_in", ["a transaction", "a failed transaction", "COPY"])
     def test_idle_transaction_is_ended(self, short: Gateway, idle_in: str) -> None:

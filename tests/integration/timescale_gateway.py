@@ -118,3 +118,15 @@ def start_gateway(data: Path, *options: str, port: int | None = None) -> Gateway
 
     wait_until(answers, "the gateway lets clients in", 60)
     return gateway
+
+
+@functools.cache
+def _template() -> Path:
+    folder = installed() / "template"
+    assert start_gateway(folder).stop() == 0
+    return folder
+
+
+def fresh_data(folder: Path) -> Path:
+    """Copy a data directory with nothing in it: setting one up takes seconds."""
+    return Path(shutil.copytree(_template(), folder))

@@ -17,10 +17,10 @@ from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
 
 
-def connector_jar(stack: TestStack) -> Path:
-    """Return where Flink's Kafka connector lies."""
+def connector_jar(stack: TestStack) -> str:
+    """Return the address of Flink's Kafka connector."""
     context = open_stack(stack.settings()).context
-    return context.cache.jars(context.artifacts["flink-connectors"])[0]
+    return context.cache.jars(context.artifacts["flink-connectors"])[0].as_uri()
 
 
 def submit(stack: TestStack, module: str, *arguments: str) -> str:
@@ -41,7 +41,7 @@ def submit(stack: TestStack, module: str, *arguments: str) -> str:
         env=environment, text=True, capture_output=True, check=False, timeout=180,
     )
     found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
-    assert found, f"the job was not submitted:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    assert found, f"the job was not submitted:\n{done.stdout[:3000]}{done.stderr[:3000]}"
     return found[1]
 
 

@@ -23,7 +23,7 @@ import { createServer } from 'node:net';
 import { parseArgs } from 'node:util';
 import { DataDirectory, StartError } from './datadir.mjs';
 import { BackendGone, Link } from './link.mjs';
-import { cstring, message } from './protocol.mjs';
+import { listenToAll } from './listening.mjs';
 import { Session } from './session.mjs';
 import { SessionState } from './settings.mjs';
 import { Turns } from './turns.mjs';
@@ -33,8 +33,8 @@ const DRAIN_MS = 2000;
 const CLOSE_MS = 2000;
 // A cancelled statement that only computes never looks at the request: then the thread is ended.
 const INSIST_MS = 3000;
-// There is no checkpointer either, and the log would grow for ever. Checked while nobody waits.
-const CHECKPOINT_EVERY_MS = 10_000;
+// There is no checkpointer either, and the log would grow for ever.
+const CHECKPOINT_EVERY_MS = 2000;
 const CHECKPOINT_BYTES = 128 * 1024 * 1024;
 
 function log(level, text, more = {}) {
@@ -89,7 +89,7 @@ class Gateway {
   async open() {
     const { parameters, timescaledb, interruptible, milliseconds } = await this.link.open();
     this.state.forgetAll();
-    await this.listenToAll();
+    await listenToAll(this.link, this.sessions);
     this.parameters = parameters;
     this.state.parameters = parameters;
     this.turns.unblock();
@@ -112,33 +112,10 @@ class Gateway {
     else this.link.consumed(bytes.length);
   }
 
-  /** Passes a notification to everyone who listens; true if the client at work does. */
-  notify(from, body) {
-    const [channel] = cstring(body, 4);
-    const told = Buffer.from(body);
-    told.writeInt32BE(from.id, 0); // the sender as the clients know it
-    for (const session of this.sessions.values()) {
-      if (session.channels.has(channel)) session.write(message('A', told));
-    }
-    return false;
-  }
-
-  /** Makes the backend listen to what any client listens to, after one of them stopped. */
-  async listenToAll() {
-    const wanted = new Set([...this.sessions.values()].flatMap(({ channels }) => [...channels]));
-    const now = new Set((await this.link.ask('SELECT pg_listening_channels()')).flat());
-    const steps = [];
-    const quoted = (channel) => `"${channel.replaceAll('"', '""')}"`;
-    for (const channel of wanted) if (!now.has(channel)) steps.push(`LISTEN ${quoted(channel)}`);
-    for (const channel of now) if (!wanted.has(channel)) steps.push(`UNLISTEN ${quoted(channel)}`);
-    if (steps.length) await this.link.ask(steps.join('; '));
-  }
-
   /** Another client has thrown away everybody's prepared statements. */
   statementsLost(by) {
     for (const session of this.sessions.values()) {
-      if (session === by) continue;
-      for (const known of session.statements.values()) known.lost = true;
+      if (session !== by) session.loseStatements();
     }
   }
 
@@ -199,12 +176,12 @@ class Gateway {
     }
   }
 
-  /** Checkpoints when the log has grown and nobody is waiting. */
+  /** Looks at the size of the log now and then, in a turn like any client's. */
   maintain() {
+    const keeper = { name: 'the gateway', activity: 'writing a checkpoint' };
     setInterval(() => {
-      if (!this.#moved || this.turns.current || this.turns.length || this.#restarting) return;
+      if (!this.#moved || this.turns.isWaiting(keeper)) return;
       this.#moved = false;
-      const keeper = { name: 'the gateway', activity: 'writing a checkpoint' };
       this.turns.request(keeper, async () => {
         try {
           const [[grown]] = await this.link.ask(

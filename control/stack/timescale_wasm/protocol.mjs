@@ -1,6 +1,5 @@
 // PostgreSQL wire protocol 3.0: cutting the two byte streams into messages and building the few
 // messages that the gateway says on its own account. Nothing in here knows a socket or a database.
-import { createHash } from 'node:crypto';
 
 export const PROTOCOL_3_0 = 196608;
 export const CANCEL_REQUEST = 80877102;
@@ -24,41 +23,31 @@ export class ProtocolError extends Error {
 export class FrontendReader {
   #chunks = [];
   #size = 0;
-  #started = false;
-
-  /** Bytes held back because their message is not whole yet. */
-  get pending() {
-    return this.#size;
-  }
+  started = false; // startup packets have no type byte, messages do
 
   push(chunk) {
     this.#chunks.push(chunk);
     this.#size += chunk.length;
   }
 
-  /** From now on messages begin with a type byte. */
-  started() {
-    this.#started = true;
-  }
-
   /** The next whole message as {type, bytes}, or null. A startup packet has the type ''. */
   next() {
-    const header = this.#started ? 5 : 4;
+    const header = this.started ? 5 : 4;
     if (this.#size < header) return null;
     const head = this.#peek(header);
     const length = head.readInt32BE(header - 4) + (header - 4);
-    const limit = this.#started ? MAX_MESSAGE : MAX_STARTUP;
+    const limit = this.started ? MAX_MESSAGE : MAX_STARTUP;
     if (length < header || length > limit) {
       throw new ProtocolError(
-        this.#started
+        this.started
           ? `a message of ${length} bytes is not accepted: the limit is ${limit}`
           : 'this is not a PostgreSQL startup packet',
-        this.#started && length > limit ? '54000' : '08P01',
+        this.started && length > limit ? '54000' : '08P01',
       );
     }
     if (this.#size < length) return null;
     const bytes = this.#take(length);
-    return { type: this.#started ? String.fromCharCode(bytes[0]) : '', bytes };
+    return { type: this.started ? String.fromCharCode(bytes[0]) : '', bytes };
   }
 
   #peek(count) {
@@ -81,8 +70,8 @@ export class FrontendReader {
 }
 
 // Types the gateway must read whole: 1 ParseComplete, 3 CloseComplete, A notification,
-// C CommandComplete, E error, G CopyInResponse, S ParameterStatus, Z ReadyForQuery.
-const OBSERVED = new Set([...'13ACEGSZ'].map((type) => type.charCodeAt(0)));
+// C CommandComplete, E error, G CopyInResponse, N notice, Z ReadyForQuery.
+const OBSERVED = new Set([...'13ACEGNZ'].map((type) => type.charCodeAt(0)));
 
 /**
  * Follows what the database answers. Rows are passed through without being looked at; each observed
@@ -254,41 +243,3 @@ export function optionSettings(options) {
   }
   return settings;
 }
-
-// The database looks names up in a table of 63-byte keys: a long name is shortened, never cut.
-const statementName = (prefix, name) =>
-  prefix +
-  (Buffer.byteLength(name) <= 40 ? name : createHash('sha1').update(name).digest('hex').slice(0, 40));
-
-/**
- * What a message says about prepared statements: {statement, sql, bytes}, where `bytes` is the
- * message with the statement's name prefixed. The unnamed statement and portals keep their names
- * (portals share their names with SQL cursors and die with the transaction anyway).
- */
-export function statementOf(type, bytes, prefix) {
-  const body = bytes.subarray(5);
-  if (type === 'P') {
-    const [name, at] = cstring(body);
-    const [sql] = cstring(body, at);
-    if (name === '') return { statement: '', sql, bytes };
-    const renamed = message('P', statementName(prefix, name), body.subarray(at));
-    return { statement: name, sql, bytes: renamed };
-  }
-  if (type === 'B') {
-    const [portal, middle] = cstring(body);
-    const [name, at] = cstring(body, middle);
-    if (name === '') return { statement: '', bytes };
-    const renamed = message('B', portal, statementName(prefix, name), body.subarray(at));
-    return { statement: name, bytes: renamed };
-  }
-  if ((type === 'D' || type === 'C') && body[0] === 0x53 /* S: a statement, P: a portal */) {
-    const [name] = cstring(body, 1);
-    if (name === '') return { statement: '', bytes };
-    const renamed = message(type, Buffer.from('S'), statementName(prefix, name));
-    return { statement: name, bytes: renamed };
-  }
-  return { statement: null, bytes };
-}
-
-/** The name under which the database knows a client's prepared statement. */
-export const databaseName = statementName;
