@@ -29,7 +29,7 @@ def migrate(settings: Settings) -> None:
 @db.command()
 @json_option
 @click.pass_obj
-def status(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
+def status(settings: Settings, as_json: bool) -> int:
     """Compare the migrations here with the database; exit code 1 when they differ."""
     branch, entries = migrations.status(settings.timescale_dsn)
     if as_json:
@@ -49,7 +49,7 @@ def status(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
 @db.command()
 @json_option
 @click.pass_obj
-def maintain(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
+def maintain(settings: Settings, as_json: bool) -> int:
     """Run compression, refresh and retention once, as a scheduler would."""
     def report(task: maintenance.Task) -> None:
         if not as_json:

@@ -1,4 +1,4 @@
-"""`sluice doctor`: is everything there, and what mends what is not?"""
+"""`sluice doctor`: whether everything is there, and what mends what is not."""
 
 import click
 from rich.console import Console
@@ -20,7 +20,7 @@ _STYLES = {
 @click.command()
 @json_option
 @click.pass_obj
-def doctor(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
+def doctor(settings: Settings, as_json: bool) -> int:
     """Check the machine and every server; exit code 1 when something is broken."""
     stack = open_stack(settings)
     findings = [*check_machine(stack), *check_servers(stack, settings)]

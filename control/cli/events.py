@@ -14,6 +14,8 @@ from control.events.generator import Generator
 from control.events.producer import Sent, produce
 from control.settings import Settings
 
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
 
 @click.group()
 def events() -> None:
@@ -22,15 +24,15 @@ def events() -> None:
 
 @events.command("produce")
 @click.option("--count", type=click.IntRange(min=1), help="How many events.")
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="For how many seconds.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second at most.")
+@click.option("--duration", type=POSITIVE, help="For how many seconds.")
+@click.option("--rate", type=POSITIVE, help="Events a second at most.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same events.")
 @click.option("--tenants", type=click.IntRange(min=1), default=50, show_default=True)
 @json_option
 @click.pass_obj
 def produce_events(
     settings: Settings, count: int | None, duration: float | None, rate: float | None, seed: int,
-    tenants: int, as_json: bool,  # noqa: FBT001
+    tenants: int, as_json: bool,
 ) -> None:
     """Send made-up events of all domains to events.raw until --count or --duration is reached."""
     if count is None and duration is None:

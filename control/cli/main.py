@@ -32,7 +32,7 @@ def _settings_help() -> str:
 @click.version_option(metadata.version("sluice"), prog_name="sluice")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
-def cli(context: click.Context, debug: bool) -> None:  # noqa: FBT001 - click passes it by name
+def cli(context: click.Context, debug: bool) -> None:
     """Deploy, watch and upgrade the jobs that move events from Kafka into the stores."""
     context.obj = settings = load_settings()
     configure_logging("debug" if debug else settings.log_level, settings.log_format)

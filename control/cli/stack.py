@@ -23,7 +23,8 @@ from control.stack.up import bring_up
 _STYLES = {State.UP: "green", State.DOWN: "red", State.SILENT: "red", State.STOPPED: "dim"}
 
 only_option = click.option(
-    "--only", metavar="NAMES", help="Just these servers, separated by commas; flink is all of Flink."
+    "--only", metavar="NAMES",
+    help="Just these servers, separated by commas; flink is all of Flink.",
 )
 database_option = click.option(
     "--db", "database", type=click.Choice(DATABASES), default=None,
@@ -76,7 +77,7 @@ def _refuse_other_database(opened: OpenStack) -> None:
 @stack.command()
 @click.option("--wipe", "and_wipe", is_flag=True, help="Delete all data, too; downloads stay.")
 @click.pass_obj
-def down(settings: Settings, and_wipe: bool) -> None:  # noqa: FBT001
+def down(settings: Settings, and_wipe: bool) -> None:
     """Stop every server, readers before what they read from."""
     _down(settings, and_wipe=and_wipe)
 
@@ -107,7 +108,7 @@ def _down(settings: Settings, *, and_wipe: bool) -> None:
 @database_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def reset(settings: Settings, only: str | None, database: str | None, yes: bool) -> None:  # noqa: FBT001
+def reset(settings: Settings, only: str | None, database: str | None, yes: bool) -> None:
     """Stop everything, delete all data, and start anew."""
     if not yes:
         click.confirm(f"Delete all data in {settings.home}?", abort=True)
@@ -118,7 +119,7 @@ def reset(settings: Settings, only: str | None, database: str | None, yes: bool)
 @stack.command()
 @json_option
 @click.pass_obj
-def status(settings: Settings, as_json: bool) -> int:  # noqa: FBT001
+def status(settings: Settings, as_json: bool) -> int:
     """Show every server; exit code 1 when one is down."""
     entries = read_status(open_stack(settings))
     if as_json:
@@ -170,7 +171,7 @@ def _short(path: str | None, home: Path) -> str:
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows.")
 @click.option("-n", "--lines", default=100, show_default=True, help="How many lines to begin with.")
 @click.pass_obj
-def logs(settings: Settings, name: str, follow: bool, lines: int) -> int:  # noqa: FBT001
+def logs(settings: Settings, name: str, follow: bool, lines: int) -> int:
     """Print the log of one server."""
     opened = open_stack(settings)
     known = groups(opened.components)
@@ -185,7 +186,7 @@ def logs(settings: Settings, name: str, follow: bool, lines: int) -> int:  # noq
         return ExitCode.FAILED
     command = ["tail", "-n", str(lines), *(["-F"] if follow else []), str(files[0])]
     try:
-        return subprocess.run(command, check=False).returncode  # noqa: S607
+        return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
         return ExitCode.DONE
 

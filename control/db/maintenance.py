@@ -1,4 +1,4 @@
-"""Do by hand what TimescaleDB's scheduler would do, or what plain PostgreSQL has no scheduler for."""
+"""Do by hand what TimescaleDB's scheduler does, and what plain PostgreSQL has no scheduler for."""
 
 import time
 from collections.abc import Callable

@@ -108,7 +108,8 @@ def read_migrations(branch: Branch, folder: Path = FOLDER) -> list[Migration]:
         if kind is not None and kind != branch.value:
             continue
         if number in chosen:
-            message = f"Two migrations have the number {number}: {chosen[number].file}, {path.name}."
+            first = chosen[number].file
+            message = f"Two migrations have the number {number}: {first}, {path.name}."
             raise SluiceError(message, "Give the newer one the next free number.")
         chosen[number] = Migration(number, path.name, path.read_text(encoding="utf-8"))
     return [chosen[number] for number in sorted(chosen)]
@@ -169,7 +170,8 @@ def read_applied(connection: Connection) -> list[Applied]:
     rows = connection.execute(
         "SELECT number, file, checksum, state, applied_at FROM control.migrations ORDER BY number"
     ).fetchall()
-    return [Applied(*row[:4], row[4].isoformat()) for row in rows]
+    return [Applied(number, file, checksum, state, at.isoformat())
+            for number, file, checksum, state, at in rows]
 
 
 def _enable_timescale(connection: Connection) -> None:

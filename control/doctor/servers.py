@@ -1,4 +1,4 @@
-"""Checks of the servers: do they answer, and do they hold what the product needs?"""
+"""Checks of the servers: that they answer and hold what the product needs."""
 
 import subprocess
 from collections.abc import Callable, Iterator

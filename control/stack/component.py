@@ -112,5 +112,5 @@ class Component(ABC):
         """Return the server's process, if it lives."""
         return context.processes.find(self.name, self.server_is)
 
-    def ended(self, context: StackContext) -> None:
+    def ended(self, context: StackContext) -> None:  # noqa: B027 - most servers leave nothing
         """Tidy up after the server has ended by itself."""

@@ -80,7 +80,8 @@ class UnprivilegedArea:
 
     def environment(self, environment: dict[str, str]) -> dict[str, str]:
         """Return an environment whose HOME and TMPDIR the account may use."""
-        return {**environment, "HOME": str(self.path), "TMPDIR": str(self.folder(self.path / "tmp"))}
+        temporary = self.folder(self.path / "tmp")
+        return {**environment, "HOME": str(self.path), "TMPDIR": str(temporary)}
 
     def remove(self) -> None:
         """Delete the folder and everything in it."""

@@ -103,7 +103,7 @@ def test_a_half_written_download_is_finished(small_stack: Maker, tmp_path: Path)
     whole = jars[0].read_bytes()
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        ranges: list[str | None] = []  # noqa: RUF012 - shared on purpose
+        ranges: list[str | None] = []
 
         def do_GET(self) -> None:
             file = _cache() / "maven" / self.path.lstrip("/")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,7 +31,7 @@ def test_status_shows_every_server_with_all_fields(stack: TestStack) -> None:
         assert entry["version"] and entry["address"] and entry["log"]
         assert psutil.pid_exists(entry["pid"])
         assert entry["memory_mb"] > 0
-        assert os.path.exists(entry["log"])
+        assert Path(entry["log"]).exists()
     assert stack.run("stack", "status").returncode == 0
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -15,9 +16,18 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import errors
-from timescale_gateway import Gateway, fresh_data, launch, start_gateway, wait_until
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+from tests.integration.timescale_gateway import (
+    Connection,
+    Gateway,
+    count,
+    fresh_data,
+    launch,
+    one,
+    start_gateway,
+    wait_until,
+)
+
 # A loop that only computes: it never looks at the clock, a file or a socket.
 COMPUTES = "DO $$ BEGIN FOR i IN 1..2000000000 LOOP NULL; END LOOP; END $$"
 
@@ -43,15 +53,10 @@ def data(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def short(made: Path) -> Iterator[Gateway]:
     """Start a gateway whose limits are over soon."""
-    started = start_gateway(Path(shutil.copytree(made, made.with_name("short"))), "--transaction-timeout", "1.5", "--queue-timeout", "0.6")
+    copy = Path(shutil.copytree(made, made.with_name("short")))
+    started = start_gateway(copy, "--transaction-timeout", "1.5", "--queue-timeout", "0.6")
     yield started
     assert started.stop() == 0
-
-
-def count(connection: Connection, table: str = "t") -> int:
-    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def run(connection: Connection, statement: str, caught: list[BaseException]) -> threading.Thread:
@@ -166,7 +171,8 @@ class TestCancel:
     def test_a_statement_that_touches_the_clock_or_files(self, short: Gateway) -> None:
         with short.connect() as connection:
             connection.execute("SAVEPOINT a")
-            for statement in ("SELECT pg_sleep(30)", "INSERT INTO t SELECT generate_series(1, 9999999)"):
+            writes = "INSERT INTO t (name) SELECT generate_series(1, 9999999)"
+            for statement in ("SELECT pg_sleep(30)", writes):
                 caught: list[BaseException] = []
                 thread = run(connection, statement, caught)
                 time.sleep(0.3)
@@ -178,9 +184,7 @@ class TestCancel:
 
     def test_a_copy_that_waits_for_data(self, short: Gateway) -> None:
         with short.connect(autocommit=True) as connection:
-            with pytest.raises(errors.QueryCanceled), connection.cursor().copy(
-                "COPY t FROM STDIN"
-            ):
+            with pytest.raises(errors.QueryCanceled), connection.cursor().copy("COPY t FROM STDIN"):
                 time.sleep(0.1)
                 connection.cancel_safe()
                 time.sleep(0.1)
@@ -213,11 +217,11 @@ class TestCancel:
 
     def test_strangers_cannot_cancel(self, short: Gateway) -> None:
         with short.connect() as connection:
-            secret = b"\0\0\0\x10\x04\xd2\x16\x2e" + (connection.info.backend_pid).to_bytes(4, "big")
+            request = struct.pack("!iiii", 16, 80877102, connection.info.backend_pid, 1)
             caught: list[BaseException] = []
             thread = run(connection, "SELECT pg_sleep(0.5)", caught)
             with socket.create_connection(("127.0.0.1", short.port)) as stranger:
-                stranger.sendall(secret + b"\0\0\0\1")
+                stranger.sendall(request)
                 assert stranger.recv(10) == b""
             thread.join(5)
             assert not caught
@@ -236,7 +240,7 @@ class TestRestart:
         gateway = start_gateway(data)
         with gateway.connect() as connection:
             assert count(connection, "m") == 240
-            assert count(connection, "show_chunks('m')") > 5
+            assert one(connection, "SELECT count(*) FROM show_chunks('m')") > 5
         assert gateway.stop() == 0
 
     def test_kill_loses_nothing_committed(self, data: Path) -> None:
@@ -265,7 +269,8 @@ class TestRestart:
 
     def test_kill_in_the_middle_of_setting_up(self, tmp_path: Path) -> None:
         unfinished = launch(tmp_path / "data")
-        wait_until(lambda: (tmp_path / "data" / "pgdata" / "PG_VERSION").exists(), "initdb begins")
+        begun = tmp_path / "data" / "pgdata" / "PG_VERSION"
+        wait_until(begun.exists, "initdb begins")
         assert unfinished.stop(signal.SIGKILL) == -signal.SIGKILL
         gateway = start_gateway(tmp_path / "data")
         with gateway.connect() as connection:
@@ -277,9 +282,7 @@ class TestRestart:
         with gateway.connect(autocommit=True) as connection:
             before = count(connection)
             caught: list[BaseException] = []
-            thread = run(
-                connection, "INSERT INTO t SELECT FROM pg_sleep(0.7)", caught
-            )
+            thread = run(connection, "INSERT INTO t SELECT FROM pg_sleep(0.7)", caught)
             idle = gateway.connect()
             time.sleep(0.2)
             began = time.monotonic()

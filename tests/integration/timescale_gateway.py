@@ -7,18 +7,22 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import sql
 
 SOURCES = Path(__file__).parents[2] / "control" / "stack" / "timescale_wasm"
 Log = list[dict[str, Any]]
+Connection = psycopg.Connection[tuple[Any, ...]]
 T = TypeVar("T")
 
 
@@ -69,7 +73,7 @@ class Gateway:
     def dsn(self) -> str:
         return f"host=127.0.0.1 port={self.port} user=sluice dbname=sluice"
 
-    def connect(self, more: str = "", **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+    def connect(self, more: str = "", **options: Any) -> Connection:
         """Open a connection; options are psycopg's."""
         return psycopg.connect(f"{self.dsn} {more}", **options)
 
@@ -130,3 +134,56 @@ def _template() -> Path:
 def fresh_data(folder: Path) -> Path:
     """Copy a data directory with nothing in it: setting one up takes seconds."""
     return Path(shutil.copytree(_template(), folder))
+
+
+@contextmanager
+def with_table(gateway: Gateway) -> Iterator[Connection]:
+    """Yield a connection to a database with an empty table `t`."""
+    with gateway.connect(autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS t CASCADE")
+        connection.execute("CREATE TABLE t (id int PRIMARY KEY, name text)")
+        yield connection
+
+
+def count(connection: Connection, table: str = "t") -> int:
+    """Count the rows of a table."""
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
+    return int((row.fetchone() or (0,))[0])
+
+
+def one(connection: Connection, query: str, *values: Any, binary: bool = False) -> Any:
+    """Return the one value that a query answers."""
+    row = connection.execute(query, values or None, binary=binary).fetchone()
+    return row and row[0]
+
+
+def frame(kind: bytes, body: bytes) -> bytes:
+    """Build a message of the wire protocol."""
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+def raw_client(gateway: Gateway) -> socket.socket:
+    """Open a session by hand and read up to ReadyForQuery."""
+    client = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+    body = struct.pack("!i", 196608) + b"user\0sluice\0database\0sluice\0\0"
+    client.sendall(struct.pack("!i", len(body) + 4) + body)
+    read_messages(client, until=b"Z")
+    return client
+
+
+def read_messages(client: socket.socket, until: bytes) -> list[tuple[bytes, bytes]]:
+    """Read messages up to and including the first of a type."""
+    found: list[tuple[bytes, bytes]] = []
+
+    def read(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = client.recv(count - len(data))
+            assert part, f"the connection ended after {found[-3:]}"
+            data += part
+        return data
+
+    while not found or found[-1][0] != until:
+        head = read(5)
+        found.append((head[:1], read(struct.unpack("!i", head[1:])[0] - 4)))
+    return found

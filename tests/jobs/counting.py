@@ -19,14 +19,15 @@ from pyflink.datastream.connectors.kafka import (
 from pyflink.datastream.state import ValueStateDescriptor
 
 
-class Count(KeyedProcessFunction):
+# PyFlink has no types.
+class Count(KeyedProcessFunction):  # type: ignore[misc]
     """Counts the messages of a key."""
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Get the state."""
         self._count = runtime_context.get_state(ValueStateDescriptor("count", Types.LONG()))
 
-    def process_element(self, value: str, ctx: "KeyedProcessFunction.Context") -> Iterator[str]:
+    def process_element(self, value: str, _ctx: "KeyedProcessFunction.Context") -> Iterator[str]:
         """Answer `key:count` for a message."""
         count = (self._count.value() or 0) + 1
         self._count.update(count)

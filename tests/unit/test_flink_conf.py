@@ -28,7 +28,7 @@ _OPTION_CLASS = re.compile(
 
 # Lines that need no reason: the value is Flink's default, or Flink has none and wants one.
 _NEEDS_NO_REASON = {
-    "local": {"execution.checkpointing.mode", "jobmanager.memory.process.size"},
+    "local": set[str](),
     "production": set[str](),
 }
 

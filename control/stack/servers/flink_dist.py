@@ -6,7 +6,6 @@ from control.settings import PROJECT_ROOT
 from control.stack.component import StackContext
 from control.stack.packages import package_folder
 
-
 FLINK_DIST = package_folder("pyflink")
 
 PROFILE = PROJECT_ROOT / "flink-conf" / "local"

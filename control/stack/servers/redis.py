@@ -2,6 +2,7 @@
 
 import platform
 from pathlib import Path
+from typing import cast
 
 import redis
 
@@ -53,7 +54,7 @@ class Redis(Component):
             self.reach(context), socket_timeout=3, socket_connect_timeout=3
         )
         try:
-            facts = client.info("server")
+            facts = cast("dict[str, object]", client.info("server"))
         except redis.RedisError as error:
             raise NotReadyError(str(error)) from error
         finally:

@@ -21,6 +21,7 @@
 // statement_timeout and lock_timeout do nothing: no timer can fire inside WASM.
 import { createServer } from 'node:net';
 import { parseArgs } from 'node:util';
+import { CANCELED } from './complaints.mjs';
 import { DataDirectory, StartError } from './datadir.mjs';
 import { BackendGone, Link } from './link.mjs';
 import { listenToAll } from './listening.mjs';
@@ -154,8 +155,7 @@ class Gateway {
       const loses = session.owned.size > 0;
       session.backendReplaced();
       if (session === cancelled) {
-        session.fatal('57014', 'canceling statement due to user request: it could only be ended ' +
-          'together with the connection');
+        session.fatal('57014', `${CANCELED}: it could only be ended together with the connection`);
       } else if (session === holder || loses) {
         session.fatal('57P02', `terminating connection because the database was opened again: ${reason}`);
       }

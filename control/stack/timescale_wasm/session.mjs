@@ -3,12 +3,13 @@ import { randomInt } from 'node:crypto';
 import {
   BackendScanner, ProtocolError, copyFail, cstring, fields, message, ready, report,
 } from './protocol.mjs';
+import { CANCELED, idledTooLong, waitedTooLong } from './complaints.mjs';
 import { removeTraces, rollBack, unlessGone } from './farewell.mjs';
 import { COPYING, END_OF_UNIT, Inbox } from './inbox.mjs';
 import { BackendGone, QueryFailed } from './link.mjs';
 import { Listening, listenToAll, notify } from './listening.mjs';
 import { Patience } from './patience.mjs';
-import { changes } from './settings.mjs';
+import { Told, changes } from './settings.mjs';
 import { answerStartup } from './startup.mjs';
 import { Statements } from './statements.mjs';
 
@@ -34,8 +35,7 @@ export class Session {
   #status = 'I';
   #greeted = false; // the settings of the startup packet are in force
   #changed = false; // the session state may have changed in this turn
-  #set = false; // settings may have changed since the client was told of them
-  #told = new Map(); // the settings it was told of, where they differ from those at its start
+  #told = new Told();
   #departing = null; // in whose name the turn for cleaning up is held
 
   gone = false; // the session is over
@@ -129,7 +129,7 @@ export class Session {
     else if (this.#inbox.wantsTurn && !turns.isWaiting(this)) {
       turns.request(this, (turn) => this.#granted(turn), {
         milliseconds: options.queueTimeout * 1000,
-        late: () => this.#refuseLate(),
+        late: () => this.#refuse(waitedTooLong(this.#gateway)),
       });
     }
   }
@@ -186,7 +186,7 @@ export class Session {
     if (state.differs(this)) {
       const goOn = await this.#ask(async () => {
         await state.apply(this);
-        if (!this.#greeted) await this.#tellSettings();
+        if (!this.#greeted) await this.#told.tell(this, state);
       });
       if (!goOn) return;
     }
@@ -270,7 +270,7 @@ export class Session {
       return false;
     } else if (type === 'C') {
       const [tag] = cstring(body);
-      if (changes(tag)) this.#changed = this.#set = true;
+      if (changes(tag)) this.#changed = this.#told.stale = true;
       this.#listening.tagged(tag);
       if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') {
         this.#statements.clear();
@@ -283,7 +283,7 @@ export class Session {
   /** Whether ReadyForQuery has to wait until the gateway has looked at the session state. */
   #unsettled(status) {
     if (status === 'I') return this.#changed || this.#listening.changed;
-    return status === 'T' && this.#set;
+    return status === 'T' && this.#told.stale;
   }
 
   /** The database waits for the next message of this client. */
@@ -301,20 +301,10 @@ export class Session {
 
   /** Within a transaction: tells what SET has changed, then lets the client go on. */
   async #tellWithin() {
-    if (!(await this.#ask(() => this.#tellSettings()))) return;
+    if (!(await this.#ask(() => this.#told.tell(this, this.#gateway.state)))) return;
     this.write(ready(this.#status));
     this.#guard(() => this.#pump());
     this.settled();
-  }
-
-  /** ParameterStatus for every setting of which the client knows another value. */
-  async #tellSettings() {
-    for (const [name, value] of await this.#gateway.state.reported()) {
-      if ((this.#told.get(name) ?? this.#gateway.parameters[name]) === value) continue;
-      this.#told.set(name, value);
-      this.write(message('S', name, value));
-    }
-    this.#set = false;
   }
 
   async #endTurn(held = false) {
@@ -328,7 +318,7 @@ export class Session {
         }
         if (!this.#changed) return;
         await state.take(this);
-        await this.#tellSettings();
+        await this.#told.tell(this, state);
         this.#changed = false;
       });
       if (!goOn) return;
@@ -351,30 +341,13 @@ export class Session {
     const { log, options } = this.#gateway;
     const { activity } = this;
     log('warning', 'a client kept the turn without using it', { client: this.name, activity });
-    this.fatal(
-      '25P03', `terminating connection: it was ${activity} for ${options.transactionTimeout} s`,
-      'All clients share one backend, so an idle transaction stops them all. ' +
-        `The limit is --transaction-timeout (${options.transactionTimeout} s).`,
-    );
+    this.fatal(...idledTooLong(activity, options));
   }
 
   #readsTooLittle() {
     if (!this.#turn || !this.#gateway.link.busy) return;
     this.#gateway.log('warning', 'a client does not read its result', { client: this.name });
     this.#socket.destroy();
-  }
-
-  #refuseLate() {
-    const { turns, options } = this.#gateway;
-    const { who, since } = turns.current ?? {};
-    const holder = who
-      ? `${who.name}, ${who.activity}, has had the backend since ${new Date(since).toISOString()}`
-      : 'the database is being opened again';
-    this.#refuse(report(
-      'ERROR', '55P03', `no turn at the database within ${options.queueTimeout} s: ${holder}`, {
-        hint: 'All clients share one backend and their transactions run one after another. ' +
-          `Keep transactions short, or raise --queue-timeout (${options.queueTimeout} s).`,
-      }));
   }
 
   /** Answers the first waiting unit with an error; the connection stays usable. */
@@ -391,11 +364,10 @@ export class Session {
   /** A CancelRequest for this client. */
   cancel() {
     const { turns, link } = this.#gateway;
-    const text = 'canceling statement due to user request';
-    if (turns.withdraw(this)) return this.#refuse(report('ERROR', '57014', text));
+    if (turns.withdraw(this)) return this.#refuse(report('ERROR', '57014', CANCELED));
     const unit = this.#unit;
     if (!this.#turn || !unit) return undefined; // nothing runs: ignored, as PostgreSQL does
-    if (!link.busy) return unit.copy ? link.feed(this.#turn, [copyFail(text)]) : undefined;
+    if (!link.busy) return unit.copy ? link.feed(this.#turn, [copyFail(CANCELED)]) : undefined;
     link.cancel(this.#turn);
     return this.#gateway.insist(() => this.#unit === unit && !this.gone, this);
   }

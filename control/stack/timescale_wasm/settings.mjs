@@ -5,6 +5,7 @@
 // SQL-level PREPARE and session advisory locks cannot be exchanged like that; the gateway notes who
 // made them and removes them when their client leaves.
 import { QueryFailed } from './link.mjs';
+import { message } from './protocol.mjs';
 
 // The build starts PostgreSQL with other values of these on its command line. With enable_seqscan
 // off plans are chosen badly; debug3 sends debug messages to clients; allow_system_table_mods lets
@@ -55,6 +56,22 @@ export function changes(tag) {
   return CHANGING.has(tag);
 }
 
+/** What a client has been told of its settings: this build tells of no change by itself. */
+export class Told {
+  #values = new Map(); // where they differ from those at its start
+  stale = false; // settings may have changed since
+
+  /** Sends ParameterStatus for every setting of which the client knows another value. */
+  async tell(session, state) {
+    for (const [key, value] of await state.reported()) {
+      if ((this.#values.get(key) ?? state.parameters[key]) === value) continue;
+      this.#values.set(key, value);
+      session.write(message('S', key, value));
+    }
+    this.stale = false;
+  }
+}
+
 export class SessionState {
   #link;
   #log;
@@ -86,7 +103,7 @@ export class SessionState {
 
   /**
    * The settings that clients are told of, as they are now. SHOW takes no snapshot, so it may come
-   * even between BEGIN and SET TRANSACTION. (This build tells clients of no change by itself.)
+   * even between BEGIN and SET TRANSACTION.
    */
   async reported() {
     const names = Object.keys(this.parameters).filter((key) => !FIXED.has(key));

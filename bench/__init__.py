@@ -1,0 +1,1 @@
+"""Benchmarks; results with machine and date lie in bench/results."""
