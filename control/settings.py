@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         "", pattern=r"^(\w+://.+)?$",
         description="base address of the Maven repository; default: Maven Central",
     )
-    java_home: Path | None = Field(None, description="the Java to use for every server")
+    java_home: Path | None = Field(None, description="the Java to use where it fits, or `bundled`")
     kafka_replication: int = Field(
         -1, ge=-1, le=10, description="replicas of the topics made; -1: the broker's default"
     )

@@ -69,7 +69,10 @@ def newer_than(major: int) -> range:
 FLINK_JAVA = JavaNeed(range(17, 22), wheel="java21")
 KAFKA_JAVA = JavaNeed(newer_than(17), wheel="java21")
 REGISTRY_JAVA = JavaNeed(newer_than(21), wheel="java21")
-ELASTICSEARCH_JAVA = JavaNeed(newer_than(21), frozenset({"jdk.jdi", "jdk.incubator.vector"}))
+# The modules are those of a JDK; on the packaged runtime, which lacks them, it starts another way.
+ELASTICSEARCH_JAVA = JavaNeed(
+    newer_than(21), frozenset({"jdk.jdi", "jdk.incubator.vector"}), wheel="java25"
+)
 
 
 def read_java(home: Path) -> Java | None:

@@ -22,9 +22,9 @@ from tests.integration.timescale_gateway import (
     raw_client,
     read_messages,
     start_gateway,
-    wait_until,
     with_table,
 )
+from tests.kit.wait import wait_until
 
 MEGABYTE = 1024 * 1024
 
@@ -153,6 +153,7 @@ class TestQueries:
         conn.execute("DO $$ BEGIN RAISE NOTICE 'hello %', 1; END $$")
         conn.execute("DROP TABLE IF EXISTS nowhere")
         with pytest.raises(errors.DivisionByZero), conn.transaction():
+            conn.execute("INSERT INTO t VALUES (1)")
             conn.execute("SELECT 1/0")  # the build has a debug message of its own about this
         assert heard == ["hello 1", 'table "nowhere" does not exist, skipping']
 
@@ -202,7 +203,7 @@ class TestQueries:
     ) -> None:
         with raw_client(gateway) as client:
             client.sendall(frame(b"Q", b"INSERT INTO t VALUES (8)\0") + frame(b"X", b""))
-        wait_until(lambda: count(conn) == 1, "the row of the client that left")
+        wait_until("the row of the client that left", lambda: count(conn) == 1, 15)
 
     def test_server_side_cursor(self, gateway: Gateway) -> None:
         with gateway.connect() as connection:

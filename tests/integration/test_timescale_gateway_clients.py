@@ -18,9 +18,9 @@ from tests.integration.timescale_gateway import (
     raw_client,
     read_messages,
     start_gateway,
-    wait_until,
     with_table,
 )
+from tests.kit.wait import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +196,9 @@ class TestIsolation:
             assert before is not None
             assert all(number > 0 for number in before)
         wait_until(
-            lambda: conn.execute(left, prepare=False).fetchone() == (1, 0, 0, 0),
             "what the client left behind is removed",
+            lambda: conn.execute(left, prepare=False).fetchone() == (1, 0, 0, 0),
+            15,
         )
         assert count(conn, "kept") == 0
 
@@ -219,7 +220,7 @@ class TestConcurrency:
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: max(done.values(), default=0) == 40, "one thread is through", 60)
+        wait_until("one thread is through", lambda: max(done.values(), default=0) == 40, pause=0.01)
         assert min(done.get(number, 0) for number in range(4)) > 20, "a client was starved"
         for thread in threads:
             thread.join(60)

@@ -25,8 +25,8 @@ from tests.integration.timescale_gateway import (
     launch,
     one,
     start_gateway,
-    wait_until,
 )
+from tests.kit.wait import wait_until
 
 # A loop that only computes: it never looks at the clock, a file or a socket.
 COMPUTES = "DO $$ BEGIN FOR i IN 1..2000000000 LOOP NULL; END LOOP; END $$"
@@ -128,7 +128,7 @@ class TestWaiting:
             elif idle_in == "a failed transaction":
                 with pytest.raises(errors.UndefinedColumn):
                     idle.execute("SELECT nope")
-            wait_until(lambda: _try(lambda: count(other)) == before, "the turn passes on", 5)
+            wait_until("the turn passes on", lambda: _try(lambda: count(other)) == before, 5)
             said = idle_in.replace("a failed", "a") if idle_in != "COPY" else "in COPY FROM STDIN"
             if idle_in == "COPY":
                 idle.pgconn.put_copy_end()
@@ -207,7 +207,7 @@ class TestCancel:
             assert isinstance(caught[0], errors.QueryCanceled)
             doomed.close()
             # The others go on as if nothing had been, except who had temporary tables.
-            assert wait_until(lambda: _try(lambda: count(other)) == before, "the database is back")
+            wait_until("the database is back", lambda: _try(lambda: count(other)) == before, 15)
             assert other.execute("SELECT %s::int", (5,), prepare=True).fetchone() == (5,)
             assert other.execute("SHOW work_mem").fetchone() == ("7MB",)
             other.execute("NOTIFY still")
@@ -270,7 +270,7 @@ class TestRestart:
     def test_kill_in_the_middle_of_setting_up(self, tmp_path: Path) -> None:
         unfinished = launch(tmp_path / "data")
         begun = tmp_path / "data" / "pgdata" / "PG_VERSION"
-        wait_until(begun.exists, "initdb begins")
+        wait_until("initdb begins", begun.exists, 15, pause=0.01)
         assert unfinished.stop(signal.SIGKILL) == -signal.SIGKILL
         gateway = start_gateway(tmp_path / "data")
         with gateway.connect() as connection:
@@ -352,9 +352,9 @@ class TestStart:
             return sum(rival.process.poll() is None for rival in rivals) == 1
 
         try:
-            wait_until(decided, "all but one are refused", 20)
+            wait_until("all but one are refused", decided, 20)
             (winner,) = [rival for rival in rivals if rival.process.poll() is None]
-            wait_until(lambda: winner.logged("ready"), "the one is ready", 20)
+            wait_until("the one is ready", lambda: winner.logged("ready"), 20)
         finally:
             for rival in rivals:
                 rival.stop()
@@ -381,7 +381,7 @@ class TestStart:
                 said.append(str(error))
             return any("starting up" in text for text in said)
 
-        wait_until(refused, "the gateway says that it is starting")
+        wait_until("told that it is starting", refused, 15, pause=0.01)
         assert gateway.stop() == 0, "a gateway that is starting can be stopped as well"
 
 

@@ -10,20 +10,20 @@ import socket
 import struct
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from tests.kit.wait import wait_until
+
 SOURCES = Path(__file__).parents[2] / "control" / "stack" / "timescale_wasm"
 Log = list[dict[str, Any]]
 Connection = psycopg.Connection[tuple[Any, ...]]
-T = TypeVar("T")
 
 
 @functools.cache
@@ -47,17 +47,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def wait_until(look: Callable[[], T], message: str, timeout: float = 15) -> T:
-    """Look again and again until the answer is true, and return it."""
-    deadline = time.monotonic() + timeout
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {timeout} s: {message}"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -120,7 +109,7 @@ def start_gateway(data: Path, *options: str, port: int | None = None) -> Gateway
             return False
         return True
 
-    wait_until(answers, "the gateway lets clients in", 60)
+    wait_until("the gateway lets clients in", answers, 60, pause=0.05)
     return gateway
 
 

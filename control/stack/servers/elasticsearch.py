@@ -5,7 +5,8 @@ from pathlib import Path
 from textwrap import dedent
 
 from control.stack.component import Component, NotReadyError, StackContext
-from control.stack.java import ELASTICSEARCH_JAVA
+from control.stack.java import ELASTICSEARCH_JAVA, Java
+from control.stack.java_build import build_search_node
 from control.stack.ports import HOST
 from control.stack.probing import ask
 from control.stack.process import Launch, base_environment
@@ -28,11 +29,12 @@ class Elasticsearch(Component):
     name = "elasticsearch"
     setting = "elasticsearch_url"
     ports = {"http": 9200, "transport": 9300}
-    artifacts = ("elasticsearch",)
+    artifacts = ("elasticsearch", "java-compiler")
     java = ELASTICSEARCH_JAVA
     stop_stage = 3
-    # Its launcher starts the server in a Java process of its own and leaves (-d).
-    server_is = "org.elasticsearch.bootstrap.Elasticsearch"
+    # The distribution's launcher starts the server in a Java process of its own and leaves (-d).
+    # This setting stands in the server's command line, whoever starts it, never in the launcher's.
+    server_is = "-Des.networkaddress.cache.ttl="
 
     def address(self, context: StackContext) -> str:
         """Return the URL."""
@@ -55,7 +57,11 @@ class Elasticsearch(Component):
                 (conf / file.name).write_bytes(file.read_bytes())
         (conf / "elasticsearch.yml").write_text(self._settings(context), encoding="utf-8")
         (conf / "jvm.options").write_text(_jvm_options(program), encoding="utf-8")
+        (conf / "runtime-log4j2.properties").write_text(_RUNTIME_LOG, encoding="utf-8")
         context.area.give(conf)
+        java = self._java(context)
+        if not _is_jdk(java):
+            build_search_node(context, java, program)
         # The daemon writes its log itself; this is where people look for it.
         link = self.log(context)
         link.unlink(missing_ok=True)
@@ -87,9 +93,39 @@ class Elasticsearch(Component):
             xpack.security.enabled: false
             """)
 
+    @staticmethod
+    def _java(context: StackContext) -> Java:
+        return context.java(ELASTICSEARCH_JAVA, "Elasticsearch")
+
     def launch(self, context: StackContext) -> Launch:
-        """Start the node in the background."""
-        java = context.java(ELASTICSEARCH_JAVA, "Elasticsearch")
+        """Start the node, by the distribution's own launcher where there is a JDK for it."""
+        java = self._java(context)
+        return self._launch_distribution(context, java) if _is_jdk(java) else (
+            self._launch_on_runtime(context, java)
+        )
+
+    def _launch_on_runtime(self, context: StackContext, java: Java) -> Launch:
+        program = self._program(context)
+        node = context.area.readable(build_search_node(context, java, program))
+        home = context.area.readable(java.home)
+        log = self.data(context) / "logs" / "sluice.log"
+        return Launch(
+            (
+                str(home / "bin" / "java"), f"-Xms{_HEAP}", f"-Xmx{_HEAP}", *_LATE_COMPILER,
+                "-Des.networkaddress.cache.ttl=60", f"-Des.path.home={program}",
+                "-Des.distribution.type=zip",
+                f"-Dlog4j2.configurationFile={self._conf(context) / 'runtime-log4j2.properties'}",
+                "--add-opens=java.base/java.nio=ALL-UNNAMED",
+                "--enable-native-access=ALL-UNNAMED,org.elasticsearch.nativeaccess,"
+                "org.elasticsearch.foreign,org.apache.lucene.core",
+                "--module-path", str(node / "lib"), "--add-modules", "ALL-MODULE-PATH",
+                "-cp", str(node / "classes"), "SearchNode", str(self._conf(context)),
+            ),
+            log, context.area.environment(base_environment()), context.area.path,
+            context.area.account,
+        )
+
+    def _launch_distribution(self, context: StackContext, java: Java) -> Launch:
         environment = context.area.environment(base_environment())
         environment |= {
             "ES_JAVA_HOME": str(context.area.readable(java.home)),
@@ -113,6 +149,21 @@ class Elasticsearch(Component):
             raise NotReadyError(reason)
         nodes = ask(f"{base}/_nodes/_local?filter_path=**.version").get("nodes", {})
         return next((str(node["version"]) for node in nodes.values()), "")
+
+
+def _is_jdk(java: Java) -> bool:
+    return ELASTICSEARCH_JAVA.accepts(java)
+
+
+_RUNTIME_LOG = dedent("""\
+    status = error
+    appender.out.type = Console
+    appender.out.name = out
+    appender.out.layout.type = PatternLayout
+    appender.out.layout.pattern = [%d{ISO8601}][%-5p][%c{1.}] %m%n
+    rootLogger.level = info
+    rootLogger.appenderRef.out.ref = out
+    """)
 
 
 def _jvm_options(program: Path) -> str:

@@ -59,8 +59,7 @@ class _FlinkServer(Component):
 
     @staticmethod
     def _plugins(context: StackContext) -> Path:
-        compiler = context.cache.jars(context.artifacts["java-compiler"])[0]
-        return build_plugins(context.settings.cache_dir, compiler, flink_java(context), FLINK_DIST)
+        return build_plugins(context, flink_java(context), FLINK_DIST)
 
     def launch(self, context: StackContext) -> Launch:
         """Start the process with Flink's own memory arithmetic."""

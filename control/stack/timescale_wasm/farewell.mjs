@@ -12,7 +12,7 @@ export function rollBack(link, turn) {
   return link.finish(turn, [copyFail(why), fails, sync(), query('ROLLBACK')]);
 }
 
-/** Removes what is only this client's; `changed` says that nobody has looked since it last could. */
+/** Removes what is only this client's. `changed`: its last turn is not in the books yet. */
 export async function removeTraces(gateway, session, statements, changed) {
   const { link, log, sessions, state } = gateway;
   link.unnamedOwner = null;

@@ -1,4 +1,4 @@
-// A PostgreSQL server on a socket whose database is PGlite: PostgreSQL 17 with TimescaleDB, as WASM.
+// A PostgreSQL server whose database is PGlite: PostgreSQL 17 with TimescaleDB, as WASM.
 //
 //   node gateway.mjs --data DIR --port N [--host 127.0.0.1] [--database sluice] [--user sluice]
 //                    [--transaction-timeout 60] [--queue-timeout 60]        (seconds)
@@ -18,7 +18,10 @@
 //                        and DISCARD ALL take everybody's temporary tables
 //
 // There are no background workers: no autovacuum, no TimescaleDB job runs by itself (CALL run_job).
-// statement_timeout and lock_timeout do nothing: no timer can fire inside WASM.
+// statement_timeout does nothing: no timer can fire inside WASM. What is committed survives the
+// death of the process, not that of the machine: PGlite does not sync what it writes. An error that
+// is raised more than 40 function calls deep never ends (cancel it), and CREATE INDEX CONCURRENTLY
+// fails: both are faults of the build.
 import { createServer } from 'node:net';
 import { parseArgs } from 'node:util';
 import { CANCELED } from './complaints.mjs';
@@ -81,7 +84,8 @@ class Gateway {
           EACCES: `port ${port} may not be used by this user: give a --port above 1023`,
           EADDRNOTAVAIL: `${host} is not an address of this machine: give another --host`,
         };
-        reject(new StartError(why[error.code] ?? `cannot listen on ${host}:${port}: ${error.message}`));
+        const otherwise = `cannot listen on ${host}:${port}: ${error.message}`;
+        reject(new StartError(why[error.code] ?? otherwise));
       });
       this.#server.listen({ host, port }, resolve);
     });
@@ -157,7 +161,7 @@ class Gateway {
       if (session === cancelled) {
         session.fatal('57014', `${CANCELED}: it could only be ended together with the connection`);
       } else if (session === holder || loses) {
-        session.fatal('57P02', `terminating connection because the database was opened again: ${reason}`);
+        session.fatal('57P02', `terminating connection: the database was opened again: ${reason}`);
       }
     }
     for (;;) {
@@ -185,7 +189,8 @@ class Gateway {
       this.turns.request(keeper, async () => {
         try {
           const [[grown]] = await this.link.ask(
-            'SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), redo_lsn) FROM pg_control_checkpoint()',
+            'SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), redo_lsn) ' +
+              'FROM pg_control_checkpoint()',
           );
           if (Number(grown) > CHECKPOINT_BYTES) {
             await this.link.ask('CHECKPOINT');
@@ -219,7 +224,7 @@ class Gateway {
 function seconds(text, option) {
   const value = Number(text);
   if (!(value > 0 && value <= 86400)) {
-    throw new StartError(`--${option} must be a number of seconds between 0 and 86400, not "${text}"`);
+    throw new StartError(`--${option} must be a number of seconds up to 86400, not "${text}"`);
   }
   return value;
 }
@@ -260,7 +265,7 @@ async function main() {
   const end = (signal) => {
     log('info', 'stopping', { signal });
     ending ??= gateway.stop().then((clean) => {
-      if (!clean) log('warning', 'the database was not closed in time: it recovers at the next start');
+      if (!clean) log('warning', 'the database was not closed: it recovers at the next start');
       log('info', 'stopped');
       process.exit(0);
     });

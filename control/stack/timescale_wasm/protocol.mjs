@@ -197,7 +197,8 @@ export function report(severity, code, text, { detail, hint } = {}) {
 /** What every client is told after its startup packet. */
 export function greeting(parameters, pid, secret) {
   const status = Object.entries(parameters).map(([name, value]) => message('S', name, value));
-  return Buffer.concat([message('R', int32(0)), ...status, message('K', int32(pid, secret)), ready()]);
+  const key = message('K', int32(pid, secret));
+  return Buffer.concat([message('R', int32(0)), ...status, key, ready()]);
 }
 
 /** {code, minor, parameters} of a startup packet; parameters only for protocol 3. */

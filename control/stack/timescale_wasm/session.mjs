@@ -13,7 +13,8 @@ import { Told, changes } from './settings.mjs';
 import { answerStartup } from './startup.mjs';
 import { Statements } from './statements.mjs';
 
-const HIGH = 8 * 1024 * 1024; // stop reading from the socket above this, go on below a quarter of it
+// Stop reading from the socket above this, go on below a quarter of it.
+const HIGH = 8 * 1024 * 1024;
 
 // The build says this as a WARNING whenever a transaction is rolled back.
 const DEBUG_NOTICE = /^# \d+: aborting transaction/;
@@ -334,7 +335,8 @@ export class Session {
 
   /** The database has nothing to do; if it is this client's move, it must come in time. */
   settled() {
-    if (this.#turn && !this.#asking && !this.gone && !this.#gateway.link.busy) this.#patience.wait();
+    if (!this.#turn || this.#asking || this.gone) return;
+    if (!this.#gateway.link.busy) this.#patience.wait();
   }
 
   #idleTooLong() {

@@ -21,13 +21,16 @@ export const BASELINE = {
 // Tags of commands after which the session state may be another one.
 const CHANGING = new Set(['SET', 'RESET', 'DISCARD ALL', 'DISCARD TEMP', 'PREPARE', 'DEALLOCATE']);
 // The same for statements whose tag does not tell; a false alarm costs a few milliseconds.
-const HINT =
-  /\bcreate\s+(?:(?:local|global|or\s+replace)\s+)*temp|\binto\s+temp|\bpg_temp\b|\bwith\s+hold\b|advisory_(?:lock|unlock)|\bset_config\b/i;
+const HINT = new RegExp([
+  String.raw`\bcreate\s+(?:(?:local|global|or\s+replace)\s+)*temp`, String.raw`\binto\s+temp`,
+  String.raw`\bpg_temp\b`, String.raw`\bwith\s+hold\b`, 'advisory_(?:un)?lock',
+  String.raw`\bset_config\b`,
+].join('|'), 'i');
 // Variables with a dot that no extension has defined are hidden from pg_settings: names are read
 // from the statement instead.
 const CUSTOM =
   /\bset\s+(?:session\s+)?"?(\w+)"?\."?(\w+)"?\s*(?:=|\bto\b)|\bset_config\s*\(\s*'(\w+)\.(\w+)'/gi;
-// Parameters told at the start that no SET changes (role does change is_superuser: nobody reads it).
+// Told at the start and changed by no SET (SET ROLE changes is_superuser, but nobody reads that).
 const FIXED = new Set(['server_version', 'server_encoding', 'integer_datetimes', 'in_hot_standby',
   'is_superuser']);
 const SCANNED = 16 * 1024;
@@ -142,7 +145,7 @@ export class SessionState {
     this.#live = new Map(wanted);
   }
 
-  /** Reads the session state after a turn that may have changed it and files it under its client. */
+  /** Reads the session state after a turn that may have changed it, for the books. */
   async take(session) {
     this.#touched = true;
     const custom = [...this.#custom].map(quote).join(', ');

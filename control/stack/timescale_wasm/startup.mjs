@@ -10,14 +10,13 @@ const SETTING = /^[a-z_][\w.]*$/i;
 /** The settings a startup packet asks for, without those that hold anyway. */
 function wanted(parameters, present) {
   const settings = new Map();
-  const given = { ...(parameters.options ? optionSettings(parameters.options) : {}), ...parameters };
+  const given = { ...optionSettings(parameters.options ?? ''), ...parameters };
   for (const [name, value] of Object.entries(given)) {
     if (NOT_SETTINGS.has(name) || name.startsWith('_pq_.')) continue;
     if (!SETTING.test(name)) {
-      throw new ProtocolError(`"${name}" in the startup packet is not the name of a setting`, '22023');
+      throw new ProtocolError(`"${name}" at startup is not the name of a setting`, '22023');
     }
-    const now = present[Object.keys(present).find((key) => key.toLowerCase() === name.toLowerCase())];
-    if (now !== undefined && now.toLowerCase() === value.toLowerCase()) continue;
+    if (present.get(name.toLowerCase()) === value.toLowerCase()) continue;
     settings.set(name, value);
   }
   return settings;
@@ -52,9 +51,12 @@ export function answerStartup(session, bytes, gateway) {
   if (parameters.replication && !/^(false|off|no|0)$/i.test(parameters.replication)) {
     return refuse('0A000', 'replication is not possible with this server');
   }
-  const settings = wanted(parameters, gateway.parameters);
+  const lower = (entry) => entry.map((text) => text.toLowerCase());
+  const settings = wanted(parameters, new Map(Object.entries(gateway.parameters).map(lower)));
   const unknown = Object.keys(parameters).filter((name) => name.startsWith('_pq_.'));
-  if (minor > 0 || unknown.length) session.write(message('v', int32(0, unknown.length), ...unknown));
+  if (minor > 0 || unknown.length) {
+    session.write(message('v', int32(0, unknown.length), ...unknown));
+  }
   gateway.sessions.set(session.id, session);
   session.write(greeting(gateway.parameters, session.id, session.secret));
   return settings;

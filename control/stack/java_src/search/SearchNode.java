@@ -1,0 +1,53 @@
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import org.elasticsearch.common.logging.LogConfigurator;
+import org.elasticsearch.common.settings.Settings;
+import org.elasticsearch.env.Environment;
+import org.elasticsearch.node.Node;
+import org.elasticsearch.plugins.PluginsLoader;
+
+/**
+ * Starts Elasticsearch on a Java runtime that lacks the JDK's debugger modules.
+ *
+ * <p>The distribution's own main attaches an agent that guards the node against its plugins, and
+ * that agent wants a whole JDK. This one starts the same node without the guard: there are no
+ * plugins here but the distribution's own.
+ */
+public final class SearchNode {
+
+    private SearchNode() {}
+
+    public static void main(String[] arguments) throws Exception {
+        LogConfigurator.configureESLogging();
+        Path conf = Path.of(arguments[0]);
+        Settings settings =
+                Settings.builder()
+                        .loadFromPath(conf.resolve("elasticsearch.yml"))
+                        .put("path.home", System.getProperty("es.path.home"))
+                        .build();
+        Environment environment = new Environment(settings, conf);
+        PluginsLoader plugins =
+                PluginsLoader.createPluginsLoader(
+                        PluginsLoader.loadModulesBundles(environment.modulesDir(), false),
+                        Set.of(),
+                        Map.of(),
+                        true);
+        Node node = new Node(environment, plugins);
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> close(node)));
+        node.start();
+        // The node's own threads are daemons; the process ends by a signal.
+        new CountDownLatch(1).await();
+    }
+
+    private static void close(Node node) {
+        try {
+            node.prepareForClose();
+            node.close();
+        } catch (IOException error) {
+            System.err.println("The node did not close cleanly: " + error);
+        }
+    }
+}
