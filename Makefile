@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install run test test-unit lint format bench chaos down clean
+.PHONY: help install run test test-unit lint format lock bench chaos down clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,12 @@ lint: install ## ruff and mypy --strict
 
 format: install ## mend what ruff can mend by itself
 	@$(BIN)/ruff check --fix .
+
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
+
+lock: install ## pin the packages of pyproject.toml anew
+	@$(LOCK) -o locks/runtime.txt pyproject.toml
+	@$(LOCK) --extra dev -o locks/dev.txt pyproject.toml
 
 bench: install ## measure how long the stack takes to start and stop
 	@$(BIN)/python -m bench.stack

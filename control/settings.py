@@ -26,7 +26,7 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "SLUICE_"
 
 # Up to the last @: a password that should have been escaped must not be shown either.
-_PASSWORD_IN_URL = re.compile(r"(://[^:/?#@]*):.*@", re.DOTALL)
+_PASSWORD_IN_URL = re.compile(r"(://[^:/?#]*):.*@", re.DOTALL)
 
 # libpq and Redis take the password as a query parameter too.
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*")

@@ -104,14 +104,12 @@ def _memory(stack: OpenStack) -> Finding:
 
 
 def _open_files() -> Finding:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= _OPEN_FILES:
-        return good("open files", f"limit {soft}")
-    possible = hard == resource.RLIM_INFINITY or hard >= _OPEN_FILES
-    remedy = f"ulimit -n {_OPEN_FILES}" if possible else (
-        f"raise the hard limit of {hard} in /etc/security/limits.conf"
-    )
-    return bad("open files", f"limit {soft}; servers want {_OPEN_FILES}", remedy)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard >= _OPEN_FILES:
+        limit = "none" if hard == resource.RLIM_INFINITY else str(hard)
+        return good("open files", f"hard limit {limit}; `up` raises the soft one for its servers")
+    return bad("open files", f"hard limit {hard}; servers want {_OPEN_FILES}",
+               "raise nofile in /etc/security/limits.conf")
 
 
 def _home(home: Path) -> Finding:

@@ -1,6 +1,7 @@
 """Start, recognise and stop the stack's processes, and never touch anybody else's."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -20,6 +21,8 @@ COMPONENT_MARK = "SLUICE_COMPONENT"
 
 # A process's start time is read in clock ticks of 10 ms; equal readings differ by less.
 _SAME_START_SECONDS = 0.05
+
+_OPEN_FILES = 65_536
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,17 @@ def memory_mb(process: psutil.Process) -> float:
         except (psutil.Error, OSError):
             continue
     return round(total / 2**20, 1)
+
+
+def raise_open_files() -> None:
+    """Let this process, and so the servers that it starts, open as many files as it may.
+
+    The usual limit of 1,024 is for programs that use select(); servers want more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def base_environment(first_on_path: Path | None = None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from control.errors import SluiceError
 from control.stack.component import Component, NotReadyError, StackContext
 from control.stack.context import OpenStack
 from control.stack.ports import Moved, PortAllocator
-from control.stack.process import kill, stop
+from control.stack.process import kill, raise_open_files, stop
 from control.stack.reporter import Reporter
 
 # Everything unpacked, with room for a first hour of data.
@@ -51,6 +51,7 @@ def bring_up(
     """Bring the servers up; `provision` is called with the name of each that answers."""
     context = stack.context
     context.home.create()
+    raise_open_files()
     ours = [part for part in components if part.external_address(context) is None]
     _check_disk(context, ours)
     for part in ours:

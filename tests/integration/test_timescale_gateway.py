@@ -201,8 +201,12 @@ class TestQueries:
     def test_statement_sent_before_goodbye_is_done(
         self, gateway: Gateway, conn: Connection
     ) -> None:
-        with raw_client(gateway) as client:
-            client.sendall(frame(b"Q", b"INSERT INTO t VALUES (8)\0") + frame(b"X", b""))
+        with conn.transaction():  # keeps the turn until the client is gone
+            conn.execute("SELECT 1")
+            with raw_client(gateway) as client:
+                client.sendall(frame(b"Q", b"INSERT INTO t VALUES (8)\0") + frame(b"X", b""))
+            time.sleep(0.1)
+            assert count(conn) == 0
         wait_until("the row of the client that left", lambda: count(conn) == 1, 15)
 
     def test_server_side_cursor(self, gateway: Gateway) -> None:

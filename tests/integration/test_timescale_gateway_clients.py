@@ -172,8 +172,10 @@ class TestIsolation:
 
     def test_rolled_back_set_is_forgotten(self, gateway: Gateway, conn: Connection) -> None:
         with gateway.connect() as other:
-            other.execute("SET work_mem = '9MB'")
+            other.execute("SET timezone = 'Asia/Tokyo'; SET work_mem = '9MB'")
+            assert other.info.parameter_status("TimeZone") == "Asia/Tokyo"
             other.rollback()
+            assert other.info.parameter_status("TimeZone") == "GMT"
             assert one(conn, "SHOW work_mem") == "4MB"
             assert one(other, "SHOW work_mem") == "4MB"
 

@@ -182,6 +182,20 @@ class TestCancel:
                 connection.execute("ROLLBACK TO a")
             assert count(connection) >= 0  # a late cancel hits nothing else
 
+    def test_too_late_hits_nothing_else(self, short: Gateway) -> None:
+        # It computes, so the request is seen only when it has ended.
+        computes = "SELECT count(*) FROM generate_series(1, 3000) a, generate_series(1, 3000) b"
+        with short.connect() as connection:
+            connection.execute("SAVEPOINT a")
+            caught: list[BaseException] = []
+            thread = run(connection, computes, caught)
+            time.sleep(0.2)
+            connection.cancel_safe()
+            thread.join(10)
+            connection.execute("ROLLBACK TO a")
+            for _ in range(3):
+                connection.execute("SELECT pg_sleep(0.01)")
+
     def test_a_copy_that_waits_for_data(self, short: Gateway) -> None:
         with short.connect(autocommit=True) as connection:
             with pytest.raises(errors.QueryCanceled), connection.cursor().copy("COPY t FROM STDIN"):

@@ -17,10 +17,13 @@ def make_topic(bootstrap: str, name: str, partitions: int = 1) -> None:
 
 def send(bootstrap: str, topic: str, values: Iterable[bytes]) -> None:
     """Send values and wait until all are acknowledged."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", retries=20)
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True,
+        delivery_timeout_ms=120_000,
+    )
     try:
         for answer in [producer.send(topic, value=value) for value in values]:
-            answer.get(timeout=60)
+            answer.get(timeout=130)
     finally:
         producer.close(timeout=10)
 

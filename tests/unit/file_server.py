@@ -37,7 +37,7 @@ class FileServer(Behaviour):
         behaviour = self
 
         class Handler(_Handler):
-            state = behaviour
+            state: Behaviour = behaviour
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

@@ -1,4 +1,4 @@
-"""Stacks for the integration tests: a whole one for all, small ones for single tests."""
+"""Stacks for the tests: a whole one for all, small ones for single tests."""
 
 from collections.abc import Callable, Iterator
 
