@@ -25,8 +25,10 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 PREFIX = "SLUICE_"
 
+_SCHEME = re.compile(r"\s*[\w+.-]+://")
+
 # Up to the last @: a password that should have been escaped must not be shown either.
-_PASSWORD_IN_URL = re.compile(r"(://[^:/?#]*):.*@", re.DOTALL)
+_PASSWORD_BEFORE_HOST = re.compile(r"^([^:]*):.*@", re.DOTALL)
 
 # libpq and Redis take the password as a query parameter too.
 _PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&]*")
@@ -53,7 +55,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(PROJECT_ROOT / ".sluice", description="state, data and logs of the stack")
     cache: Path | None = Field(
-        None, description="downloads, shared by all stacks; default: .sluice/cache of the project"
+        None, description="downloads of all stacks; default: .sluice/cache of the project"
     )
     profile: Path | None = Field(None, description="a TOML file with settings, without the prefix")
 
@@ -82,8 +84,12 @@ class Settings(BaseSettings):
     kafka_replication: int = Field(
         -1, ge=-1, le=10, description="replicas of the topics made; -1: the broker's default"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "json", "pretty"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        "auto", description="json, pretty, or auto: pretty on a terminal"
+    )
 
     explicit: frozenset[str] = Field(
         frozenset(), description="the addresses that were set by a person, not by the stack"
@@ -179,10 +185,11 @@ def unknown_variables() -> list[str]:
 def public(address: str | SecretStr) -> str:
     """Return an address as it may be shown: without its password."""
     text = address.get_secret_value() if isinstance(address, SecretStr) else address
-    if "://" in text:
-        return _PASSWORD_PARAMETER.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1:***@", text))
-    if "=" not in text:
-        return text
+    scheme = _SCHEME.match(text)
+    if scheme is not None or "=" not in text:
+        start = scheme.end() if scheme is not None else 0
+        rest = _PASSWORD_BEFORE_HOST.sub(r"\1:***@", text[start:])
+        return text[:start] + _PASSWORD_PARAMETER.sub(r"\1***", rest)
     try:
         values = conninfo_to_dict(text)
     except ProgrammingError:

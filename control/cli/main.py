@@ -5,6 +5,7 @@ from importlib import metadata
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from control.cli import db, demo, doctor, events, stack
 from control.errors import ExitCode, SluiceError
@@ -67,15 +68,11 @@ def run(arguments: list[str]) -> int:
     except SluiceError as error:
         if "--debug" in arguments:
             raise
-        console.print(f"[bold red]Error:[/] {_plain(error.message)}")
+        console.print(Text.assemble(("Error:", "bold red"), " ", error.message))
         if error.hint:
-            console.print(f"[bold]Do:[/] {_plain(error.hint)}")
+            console.print(Text.assemble(("Do:", "bold"), " ", error.hint))
         return error.exit_code
     except BrokenPipeError:
         # `sluice ... | head`: the reader has seen enough.
         sys.stderr.close()
         return ExitCode.DONE
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -66,8 +66,12 @@ class Component(ABC):
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 8
     start_seconds: float = 90
-    # A part of the command line that tells the server from its launcher.
-    server_is: str | None = None
+    # How long a live process may be silent before `up` starts it anew; None: never, because it
+    # holds data or work that a person should decide about.
+    silent_seconds: float | None = None
+    # A part of the command line that tells the server from its launcher and from its children: a
+    # Python worker outlives its killed TaskManager for a moment, and carries its mark.
+    server_is: str
 
     @abstractmethod
     def prepare(self, context: StackContext) -> None:

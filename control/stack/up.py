@@ -162,15 +162,26 @@ def _start_one(
         version = _wait_ready(context, part, None, None, seconds=10)
         return Started(part, Outcome.EXTERNAL, version, time.monotonic() - begun)
     if (process := part.find(context)) is not None:
-        version = _wait_ready(context, part, process, None, part.start_seconds)
-        return Started(part, Outcome.RUNNING, version, time.monotonic() - begun)
+        try:
+            version = _wait_ready(
+                context, part, process, None, part.silent_seconds or part.start_seconds
+            )
+            return Started(part, Outcome.RUNNING, version, time.monotonic() - begun)
+        except SluiceError:
+            # It may have died meanwhile; then it is started like any other.
+            if part.silent_seconds is None and part.find(context) is not None:
+                raise
+            reporter.note(f"{part.name} does not answer, starting it anew")
+            died = True
     # What a killed server left behind (workers, half a start) would hold its files and ports.
     kill(context.processes.marked([part.name]))
     part.prepare(context)
     reporter.state(part.name, "starting")
-    child = context.processes.start(part.name, part.launch(context))
+    launch = part.launch(context)
+    child = context.processes.start(part.name, launch)
     try:
-        version = _wait_ready(context, part, None, child, part.start_seconds)
+        version = _wait_ready(context, part, None, child, part.start_seconds,
+                              leaves=launch.server_is is not None)
     except SluiceError:
         _undo(context, part)
         raise
@@ -191,6 +202,8 @@ def _wait_ready(
     process: psutil.Process | None,
     child: "subprocess.Popen[bytes] | None",
     seconds: float,
+    *,
+    leaves: bool = False,
 ) -> str:
     deadline = time.monotonic() + seconds
     while True:
@@ -205,7 +218,7 @@ def _wait_ready(
             else:
                 return version
         if child is not None and child.poll() is not None and (
-            part.server_is is None or child.returncode != 0
+            not leaves or child.returncode != 0
         ):
             message = f"{part.name} ended at once (exit code {child.returncode})."
             raise SluiceError(message, _see_log(context, part))

@@ -1,8 +1,11 @@
 """A Flink process killed -9 comes back with its jobs at their last checkpoints."""
 
+import os
+import signal
 from collections import Counter
 from itertools import count
 
+import psutil
 import pytest
 
 from control.settings import load_settings
@@ -85,4 +88,38 @@ def test_jobs_survive_down_and_up(stack: TestStack) -> None:
     answers = Counter(read_committed(bootstrap, target, 2000))
     assert len(answers) == 2000
     assert max(answers.values()) == 1
+    flink.cancel(stack, job)
+
+
+def test_a_hung_taskmanager_is_started_anew(stack: TestStack) -> None:
+    pid = stack.pid("taskmanager-2")
+    os.kill(pid, signal.SIGSTOP)
+    wait_until("missed", lambda: len(
+        flink.get(stack, "/taskmanagers").get("taskmanagers", [])) < 3, 60)
+    assert "starting it anew" in stack.ok("stack", "up")
+    assert stack.pid("taskmanager-2") != pid
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_worker_that_outlives_its_taskmanager_is_not_taken_for_it(stack: TestStack) -> None:
+    bootstrap = stack.settings().kafka_bootstrap
+    run = next(_numbers)
+    make_topic(bootstrap, f"numbers-{run}")
+    make_topic(bootstrap, f"answers-{run}")
+    job = flink.submit(stack, "counting", bootstrap, f"numbers-{run}", f"answers-{run}",
+                       flink.connector_jar(stack))
+    send(bootstrap, f"numbers-{run}", _messages(0, 100))
+    wait_until("a checkpoint", lambda: flink.completed_checkpoints(stack, job) > 0, 90)
+    name = _worker_of(stack, job)
+    workers = wait_until("a Python worker", lambda: stack.children(name))
+    for worker in workers:
+        # Frozen, it cannot see that its TaskManager is gone.
+        worker.suspend()
+    killed = stack.kill(name)
+    assert stack.status()[name]["state"] == "down"
+    stack.ok("stack", "up")
+    assert stack.pid(name) != killed
+    assert not [worker for worker in workers if worker.is_running()
+                and worker.status() != psutil.STATUS_ZOMBIE]
+    wait_until("running again", lambda: flink.is_running(stack, job), 120)
     flink.cancel(stack, job)

@@ -1,5 +1,6 @@
 """Run pytest, and take the test stacks down whatever happens to it."""
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -11,7 +12,19 @@ _INTERRUPT_SECONDS = 60
 
 
 def main(arguments: list[str]) -> int:
-    """Run pytest on these arguments; return its exit code."""
+    """Run pytest on these arguments; a second run in this checkout is refused."""
+    TEST_HOMES.mkdir(parents=True, exist_ok=True)
+    with (TEST_HOMES / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Tests with servers run here already: wait for them, or use another checkout.",
+                  file=sys.stderr)
+            return 3
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     clean_up()
     tests = subprocess.Popen([sys.executable, "-m", "pytest", *arguments])
 

@@ -60,6 +60,10 @@ class TestStack:
         assert isinstance(pid, int), f"{component} has no pid"
         return pid
 
+    def children(self, component: str) -> list[psutil.Process]:
+        """Return the processes that a server has started, Flink's Python workers above all."""
+        return psutil.Process(self.pid(component)).children(recursive=True)
+
     def kill(self, component: str) -> int:
         """Kill a server with -9; return the pid that it had."""
         pid = self.pid(component)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from control.logs import configure_logging, correlation_id
+from control.logs import JsonFormatter, configure_logging, correlation_id
 
 Form = Literal["auto", "json", "pretty"]
 Configure = Callable[..., io.StringIO]
@@ -83,6 +83,14 @@ def test_a_json_line_carries_the_exception(configure: Configure) -> None:
     assert line["level"] == "error"
     assert "Traceback" in line["exception"]
     assert line["exception"].endswith("ValueError: it broke")
+
+
+def test_what_another_formatter_left_in_a_record_is_no_extra() -> None:
+    record = logging.makeLogRecord({"msg": "x"})
+    logging.Formatter("%(asctime)s %(message)s").format(record)
+    assert set(json.loads(JsonFormatter().format(record))) == {
+        "time", "level", "logger", "message"
+    }
 
 
 def test_a_message_of_two_lines_stays_one_json_line(configure: Configure) -> None:

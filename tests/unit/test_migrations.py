@@ -149,6 +149,7 @@ def test_a_running_one_whose_file_is_gone_is_refused() -> None:
 
 @given(total=st.integers(0, 8), done=st.integers(0, 8))
 def test_what_is_done_and_what_is_open_are_all_there_is(total: int, done: int) -> None:
-    files = [Migration(number, f"{number:04d}_x.sql", str(number)) for number in range(1, total + 1)]
+    numbers = range(1, total + 1)
+    files = [Migration(number, f"{number:04d}_x.sql", str(number)) for number in numbers]
     finished = files[:done]
     assert finished + _open(files, [applied(migration) for migration in finished]) == files

@@ -59,8 +59,9 @@ def table(tmp_path: Path) -> Iterator[ProcessTable]:
 
 
 @pytest.fixture
-def start(table: ProcessTable, tmp_path: Path) -> Start:
-    """Return a starter of small servers that belong to the table."""
+def start(table: ProcessTable, tmp_path: Path) -> Iterator[Start]:
+    """Yield a starter of small servers that belong to the table; none outlives its test."""
+    started: list[subprocess.Popen[bytes]] = []
 
     def starter(
         component: str = "sleeper", command: tuple[str, ...] = SLEEP, *,
@@ -71,9 +72,13 @@ def start(table: ProcessTable, tmp_path: Path) -> Start:
             base_environment() if environment is None else environment, tmp_path,
             server_is=server_is,
         )
-        return table.start(component, launch)
+        started.append(table.start(component, launch))
+        return started[-1]
 
-    return starter
+    yield starter
+    for child in started:
+        child.kill()
+        child.wait()
 
 
 def said(tmp_path: Path, component: str = "sleeper") -> str:

@@ -115,6 +115,7 @@ class JobManager(_FlinkServer):
     after = ("zookeeper",)
     stop_stage = 1
     main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+    server_is = main
     resource_command = "GET_JM_RESOURCE_PARAMS"
     options_key = "env.java.opts.jobmanager"
 
@@ -137,8 +138,12 @@ class TaskManager(_FlinkServer):
     after = ("zookeeper",)
     stop_stage = 2
     main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+    server_is = main
     resource_command = "GET_TM_RESOURCE_PARAMS"
     options_key = "env.java.opts.taskmanager"
+    # It keeps nothing of its own, and its tasks are restarted elsewhere once its heartbeats are
+    # missed (12 s): a hung one is as good as a dead one.
+    silent_seconds = 45
 
     def __init__(self, number: int) -> None:
         self.name = f"taskmanager-{number}"

@@ -28,6 +28,7 @@ class Kafka(Component):
     artifacts = ("kafka",)
     java = KAFKA_JAVA
     stop_stage = 4
+    server_is = "kafka.Kafka"
 
     def address(self, context: StackContext) -> str:
         """Return the bootstrap address."""

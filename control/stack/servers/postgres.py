@@ -24,6 +24,7 @@ class Postgres(Component):
     setting = "timescale_dsn"
     ports = {"postgres": 5432}
     stop_stage = 4
+    server_is = "listen_addresses="
     # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients to leave.
     stop_signal = signal.SIGINT
 

@@ -19,6 +19,7 @@ class Redis(Component):
     setting = "redis_url"
     ports = {"redis": 6379}
     stop_stage = 4
+    server_is = "valkey-server"
 
     def address(self, context: StackContext) -> str:
         """Return the URL."""

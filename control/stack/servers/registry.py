@@ -19,6 +19,7 @@ class Registry(Component):
     artifacts = ("registry",)
     java = REGISTRY_JAVA
     stop_stage = 3
+    server_is = "quarkus-run.jar"
 
     def address(self, context: StackContext) -> str:
         """Return the base address of the Confluent API."""

@@ -24,6 +24,7 @@ class TimescaleWasm(Component):
     setting = "timescale_dsn"
     ports = {"postgres": 5432}
     stop_stage = 4
+    server_is = "gateway.mjs"
 
     def address(self, context: StackContext) -> str:
         """Return the DSN."""

@@ -11,6 +11,8 @@ from control.stack.ports import HOST
 from control.stack.process import Launch, base_environment
 from control.stack.servers.flink_dist import FLINK_DIST, flink_version, log_options
 
+_MAIN = "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer"
+
 
 class Zookeeper(Component):
     """Remembers which jobs run and where their last checkpoints lie."""
@@ -19,6 +21,7 @@ class Zookeeper(Component):
     ports = {"client": 2181}
     java = FLINK_JAVA
     stop_stage = 3
+    server_is = _MAIN
 
     def address(self, context: StackContext) -> str:
         """Return the client address."""
@@ -55,7 +58,7 @@ class Zookeeper(Component):
                 str(java.executable), "-Xms16m", "-Xmx96m", "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1", *log_options(context, self.name),
                 "-cp", os.pathsep.join(jars),
-                "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer",
+                _MAIN,
                 "--zkConfigFile", str(context.home.conf / self.name / "zoo.cfg"), "--peerId", "1",
             ),
             context.home.logs / f"{self.name}.out", base_environment(),
