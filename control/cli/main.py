@@ -76,3 +76,12 @@ def run(arguments: list[str]) -> int:
         # `sluice ... | head`: the reader has seen enough.
         sys.stderr.close()
         return ExitCode.DONE
+    except OSError as error:
+        # A full disk, a folder that lost its permissions: anywhere, at any time.
+        if "--debug" in arguments:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        reason = error.strerror or error
+        console.print(Text.assemble(("Error:", "bold red"), f" {reason}{where}"))
+        console.print(Text.assemble(("Do:", "bold"), " `sluice doctor` checks disk and folders."))
+        return ExitCode.FAILED

@@ -192,8 +192,11 @@ class ArtifactCache:
                         out.write(chunk)
                         counted += len(chunk)
                         progress(len(chunk))
-        except (urllib.error.HTTPError, ConnectionError):
+        except (urllib.error.HTTPError, ConnectionError) as error:
             progress(-counted)
+            if getattr(error, "code", None) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                # What is here cannot be the beginning of what is there.
+                part.unlink()
             raise
         if counted < file.size:
             progress(-counted)

@@ -1,6 +1,7 @@
 """The stack's folder: where things lie, what is remembered, and who holds it."""
 
 import fcntl
+import hashlib
 import json
 import os
 import uuid
@@ -63,8 +64,10 @@ class StackHome:
     def load(self) -> StackState:
         """Read what is remembered; a fresh state where there is none or it is unreadable."""
         content = read_json(self._state_file)
+        # The id comes from the path: servers that run are found even if the file is lost.
+        stack_id = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:32]
         if not isinstance(content, dict) or "stack_id" not in content:
-            return StackState(stack_id=uuid.uuid4().hex)
+            return StackState(stack_id=stack_id)
         known = {key: content[key] for key in StackState.__dataclass_fields__ if key in content}
         return StackState(**known)
 

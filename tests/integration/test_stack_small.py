@@ -114,6 +114,15 @@ def test_a_server_whose_record_is_lost_is_found_by_its_mark(small_stack: Maker) 
     assert stack.pid("redis") == pid
 
 
+def test_servers_are_found_after_the_state_is_lost(small_stack: Maker) -> None:
+    stack = small_stack()
+    stack.ok("stack", "up", "--only", "redis")
+    pid = stack.pid("redis")
+    (stack.home / "stack.json").write_text("{half")
+    stack.ok("stack", "down")
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_stale_pid_is_recognised_and_never_signalled(small_stack: Maker) -> None:
     stack = small_stack()
     stack.ok("stack", "up", "--only", "redis")

@@ -104,8 +104,9 @@ def test_a_corrupt_state_is_started_anew(home: StackHome, content: bytes) -> Non
     assert state == StackState(state.stack_id)
 
 
-def test_every_fresh_state_has_an_id_of_its_own(home: StackHome) -> None:
-    assert home.load().stack_id != home.load().stack_id
+def test_a_lost_state_keeps_the_id_of_its_home(home: StackHome, tmp_path: Path) -> None:
+    assert home.load().stack_id == home.load().stack_id
+    assert home.load().stack_id != StackHome(tmp_path / "another").load().stack_id
 
 
 def test_fields_of_another_version_are_ignored(home: StackHome) -> None:
