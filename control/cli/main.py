@@ -51,7 +51,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one for each way to end
     """Run the command with these arguments; return its exit code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:

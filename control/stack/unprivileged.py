@@ -53,19 +53,23 @@ class UnprivilegedArea:
             )
         return path
 
-    def readable(self, path: Path) -> Path:
-        """Return a path that the account can read: this one, or a copy of it in the area."""
+    def readable(self, path: Path, *beside: Path) -> Path:
+        """Return a path that the account can read: this one, or a copy of it in the area.
+
+        What lies `beside` it and is found from there (a wheel's shared libraries) comes along.
+        """
         if self.account is None or self._reaches(path):
             return path
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-        copy = self.folder(self.path / "programs") / f"{path.name}-{digest}"
-        if not copy.exists():
-            draft = copy.with_name(f".{copy.name}.draft")
+        copies = self.folder(self.path / "programs") / digest
+        if not copies.exists():
+            draft = copies.with_name(f".{digest}.draft")
             shutil.rmtree(draft, ignore_errors=True)
-            shutil.copytree(path, draft, symlinks=True)
+            for folder in (path, *beside):
+                shutil.copytree(folder, draft / folder.name, symlinks=True)
             self.give(draft)
-            draft.rename(copy)
-        return copy
+            draft.rename(copies)
+        return copies / path.name
 
     def give(self, path: Path) -> None:
         """Make everything below a path the account's."""

@@ -94,6 +94,7 @@ def launch(data: Path, *options: str, port: int | None = None) -> Gateway:
     command = ["node", str(installed() / "gateway.mjs"), "--data", str(data), "--port", str(port)]
     with log_file.open("ab") as log:
         process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.PIPE)
+    atexit.register(process.kill)  # after a failed test; for one that has ended it does nothing
     return Gateway(process, port, data, log_file)
 
 

