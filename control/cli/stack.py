@@ -85,7 +85,7 @@ def down(settings: Settings, and_wipe: bool) -> None:
 def _down(settings: Settings, *, and_wipe: bool) -> None:
     console = Console(soft_wrap=True, highlight=False)
     opened = open_stack(settings)
-    if not opened.context.home.exists:
+    if not opened.context.home.exists and not opened.context.processes.marked():
         console.print(f"There is no stack in {settings.home}.")
         return
     begun = time.monotonic()

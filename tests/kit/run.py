@@ -8,8 +8,6 @@ from types import FrameType
 
 from tests.kit.stack import TEST_HOMES, TestStack
 
-_INTERRUPT_SECONDS = 60
-
 
 def main(arguments: list[str]) -> int:
     """Run pytest on these arguments; a second run in this checkout is refused."""
@@ -26,19 +24,17 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     clean_up()
-    tests = subprocess.Popen([sys.executable, "-m", "pytest", *arguments])
+    # In a session of its own: a Ctrl-C reaches us alone, and pytest gets exactly one. A second one
+    # would end the fixtures that stop the servers.
+    tests = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], start_new_session=True)
 
     def pass_on(_number: int, _frame: FrameType | None) -> None:
-        # pytest ends its fixtures on SIGINT, which stop the servers; it does not on SIGTERM.
         tests.send_signal(signal.SIGINT)
 
-    signal.signal(signal.SIGTERM, pass_on)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
     try:
         return tests.wait()
-    except KeyboardInterrupt:
-        # The terminal has sent it to pytest as well.
-        tests.wait(_INTERRUPT_SECONDS)
-        return 1
     finally:
         clean_up()
 
@@ -47,7 +43,7 @@ def clean_up() -> None:
     """Stop and delete what an earlier run left behind, killed perhaps."""
     if TEST_HOMES.is_dir():
         for home in sorted(TEST_HOMES.iterdir()):
-            if (home / "stack.json").exists():
+            if home.is_dir():
                 TestStack(home).destroy()
 
 
