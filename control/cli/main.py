@@ -63,7 +63,9 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one for each way to end
         error.show()
         return ExitCode.MISUSED
     except (click.Abort, KeyboardInterrupt):
-        console.print("\nInterrupted.")
+        console.print(
+            "\nInterrupted. `sluice stack status` shows what runs, `sluice stack down` stops it."
+        )
         return ExitCode.FAILED
     except SluiceError as error:
         if "--debug" in arguments:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from threading import Event
 
 # Maven Central's address is kept by the library that knows Maven repositories.
 from jgo.constants import MAVEN_CENTRAL_URL
@@ -72,6 +73,7 @@ class ArtifactCache:
     def __init__(self, folder: Path, base_url: str = "") -> None:
         self._folder = folder
         self._base_url = (base_url or MAVEN_CENTRAL_URL).rstrip("/")
+        self._stopping = Event()
 
     def missing(self, artifacts: list[Artifact]) -> list[PinnedFile]:
         """Return the files that are not here yet."""
@@ -80,6 +82,7 @@ class ArtifactCache:
 
     def fetch(self, files: list[PinnedFile], progress: Progress) -> None:
         """Download files side by side; `progress` is told of each piece of bytes."""
+        self._stopping.clear()
         with ThreadPoolExecutor(_PARALLEL) as pool:
             # The largest first, so that none of them starts when the others are done.
             ordered = sorted(files, key=lambda file: -file.size)
@@ -88,6 +91,7 @@ class ArtifactCache:
                     done.result()
             except BaseException:
                 # A failure or a Ctrl-C is told before everything else was fetched.
+                self._stopping.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -151,7 +155,8 @@ class ArtifactCache:
                 self._transfer(url, file, part, progress)
             except (urllib.error.HTTPError, ConnectionError) as error:
                 problem = str(error)
-                if getattr(error, "code", None) == HTTPStatus.NOT_FOUND:
+                gone = getattr(error, "code", None) == HTTPStatus.NOT_FOUND
+                if gone or self._stopping.is_set():
                     break
                 continue
             digest = _sha256(part)
@@ -192,6 +197,9 @@ class ArtifactCache:
                         out.write(chunk)
                         counted += len(chunk)
                         progress(len(chunk))
+                        if self._stopping.is_set():
+                            reason = "interrupted"
+                            raise ConnectionError(reason)
         except (urllib.error.HTTPError, ConnectionError) as error:
             progress(-counted)
             if getattr(error, "code", None) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -3,9 +3,10 @@
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 
 import psutil
 
@@ -35,6 +36,8 @@ class StackContext:
     wheels: WheelCache
     area: UnprivilegedArea
     processes: ProcessTable
+    # Set by a Ctrl-C: whoever waits for a server stops waiting, and stops the server.
+    stopping: Event = field(default_factory=Event)
 
     @cached_property
     def javas(self) -> list[Java]:

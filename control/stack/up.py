@@ -126,27 +126,32 @@ def _start_all(
         return result
 
     with ThreadPoolExecutor(len(components) or 1) as pool:
-        while waiting or pending:
-            for part in [part for part in waiting
-                         if all(name in answered or name not in chosen for name in part.after)]:
-                waiting.remove(part)
-                reporter.begin(part.name)
-                pending[pool.submit(work, part)] = part
-            if not pending:
-                break
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                part = pending.pop(future)
-                error = future.exception()
-                if error is None:
-                    results.append(future.result())
-                    answered.add(part.name)
-                    reporter.finish(results[-1], part.reach(context))
-                elif isinstance(error, SluiceError):
-                    failures.append(error)
-                    reporter.fail(part.name, error.message)
-                else:
-                    raise error
+        try:
+            while waiting or pending:
+                for part in [part for part in waiting
+                             if all(name in answered or name not in chosen for name in part.after)]:
+                    waiting.remove(part)
+                    reporter.begin(part.name)
+                    pending[pool.submit(work, part)] = part
+                if not pending:
+                    break
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    part = pending.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        results.append(future.result())
+                        answered.add(part.name)
+                        reporter.finish(results[-1], part.reach(context))
+                    elif isinstance(error, SluiceError):
+                        failures.append(error)
+                        reporter.fail(part.name, error.message)
+                    else:
+                        raise error
+        except KeyboardInterrupt:
+            # What answers goes on; what does not yet is stopped by its own thread.
+            context.stopping.set()
+            raise
     for part in waiting:
         reporter.fail(part.name, f"not started: it needs {', '.join(part.after)}")
     if failures:
@@ -222,6 +227,9 @@ def _wait_ready(
         ):
             message = f"{part.name} ended at once (exit code {child.returncode})."
             raise SluiceError(message, _see_log(context, part))
+        if context.stopping.is_set():
+            message = f"{part.name} was not waited for."
+            raise SluiceError(message, "Run the command again.")
         if time.monotonic() > deadline:
             address = part.reach(context) if part.setting is None else "its address"
             if process is None and child is None:

@@ -216,3 +216,19 @@ def test_reset_starts_with_empty_data(small_stack: Maker) -> None:
     assert stack.pid("redis") != pid
     assert not psutil.pid_exists(pid)
     assert stack.run("stack", "reset").returncode == 1, "without --yes and a terminal: not done"
+
+
+def test_ctrl_c_stops_what_does_not_answer_yet(small_stack: Maker) -> None:
+    stack = small_stack()
+    running = subprocess.Popen(
+        [SLUICE, "stack", "up", "--only", "redis,kafka,registry"], env=stack.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    wait_until("redis", lambda: (stack.home / "run" / "kafka.json").exists())
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 1
+    assert "stack down" in errors
+    assert "Traceback" not in errors
+    assert {entry["state"] for entry in stack.status().values()} <= {"up", "down"}
+    stack.ok("stack", "up", "--only", "redis,kafka,registry")
