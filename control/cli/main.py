@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one for each way to end
         return ExitCode.MISUSED
     except (click.Abort, KeyboardInterrupt):
         console.print(
-            "\nInterrupted. `sluice stack status` shows what runs, `sluice stack down` stops it."
+            "\nInterrupted.\n`sluice stack status` shows what runs, `sluice stack down` stops it."
         )
         return ExitCode.FAILED
     except SluiceError as error:

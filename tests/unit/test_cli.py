@@ -129,7 +129,9 @@ def test_an_interruption_is_one_and_no_traceback(
 ) -> None:
     failing["error"] = error
     assert main.run(["fail"]) == 1
-    assert capsys.readouterr().err.strip() == "Interrupted."
+    said, hint = capsys.readouterr().err.strip().splitlines()
+    assert said == "Interrupted."
+    assert "`sluice stack down`" in hint
 
 
 def test_help_lists_every_setting_with_its_description(capsys: Output) -> None:
