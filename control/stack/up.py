@@ -66,7 +66,7 @@ def bring_up(
             f" for {moved.purpose}"
         )
     _remember(stack, components)
-    return _start_all(context, components, died, reporter, provision)
+    return _Start(context, components, died, reporter, provision).run()
 
 
 def _check_disk(context: StackContext, ours: list[Component]) -> None:
@@ -109,54 +109,67 @@ def _remember(stack: OpenStack, components: list[Component]) -> None:
     })
 
 
-def _start_all(
-    context: StackContext, components: list[Component], died: set[str], reporter: Reporter,
-    provision: Callable[[str], None],
-) -> list[Started]:
-    chosen = {part.name for part in components}
-    waiting = list(components)
-    answered: set[str] = set()
-    failures: list[SluiceError] = []
-    results: list[Started] = []
-    pending: dict[Future[Started], Component] = {}
+class _Start:
+    """One `up` at work: each server in a thread of its own, as soon as what it needs answers."""
 
-    def work(part: Component) -> Started:
-        result = _start_one(context, part, part.name in died, reporter)
-        provision(part.name)
+    def __init__(
+        self, context: StackContext, components: list[Component], died: set[str],
+        reporter: Reporter, provision: Callable[[str], None],
+    ) -> None:
+        self._context = context
+        self._waiting = list(components)
+        self._died = died
+        self._reporter = reporter
+        self._provision = provision
+        # What is not a part of this `up` is not waited for.
+        self._missing = {part.name for part in components}
+        self._pending: dict[Future[Started], Component] = {}
+        self._results: list[Started] = []
+        self._failures: list[SluiceError] = []
+
+    def run(self) -> list[Started]:
+        """Start all; raise the first failure once everything else is through."""
+        with ThreadPoolExecutor(len(self._waiting) or 1) as pool:
+            try:
+                self._begin(pool)
+                while self._pending:
+                    done, _ = wait(self._pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        self._collect(future)
+                    self._begin(pool)
+            except KeyboardInterrupt:
+                # What answers goes on; what does not yet is stopped by its own thread.
+                self._context.stopping.set()
+                raise
+        for part in self._waiting:
+            self._reporter.fail(part.name, f"not started: it needs {', '.join(part.after)}")
+        if self._failures:
+            raise self._failures[0]
+        return self._results
+
+    def _begin(self, pool: ThreadPoolExecutor) -> None:
+        for part in [part for part in self._waiting if not self._missing & set(part.after)]:
+            self._waiting.remove(part)
+            self._reporter.begin(part.name)
+            self._pending[pool.submit(self._work, part)] = part
+
+    def _work(self, part: Component) -> Started:
+        result = _start_one(self._context, part, part.name in self._died, self._reporter)
+        self._provision(part.name)
         return result
 
-    with ThreadPoolExecutor(len(components) or 1) as pool:
-        try:
-            while waiting or pending:
-                for part in [part for part in waiting
-                             if all(name in answered or name not in chosen for name in part.after)]:
-                    waiting.remove(part)
-                    reporter.begin(part.name)
-                    pending[pool.submit(work, part)] = part
-                if not pending:
-                    break
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    part = pending.pop(future)
-                    error = future.exception()
-                    if error is None:
-                        results.append(future.result())
-                        answered.add(part.name)
-                        reporter.finish(results[-1], part.reach(context))
-                    elif isinstance(error, SluiceError):
-                        failures.append(error)
-                        reporter.fail(part.name, error.message)
-                    else:
-                        raise error
-        except KeyboardInterrupt:
-            # What answers goes on; what does not yet is stopped by its own thread.
-            context.stopping.set()
-            raise
-    for part in waiting:
-        reporter.fail(part.name, f"not started: it needs {', '.join(part.after)}")
-    if failures:
-        raise failures[0]
-    return results
+    def _collect(self, future: Future[Started]) -> None:
+        part = self._pending.pop(future)
+        error = future.exception()
+        if error is None:
+            self._results.append(future.result())
+            self._missing.discard(part.name)
+            self._reporter.finish(self._results[-1], part.reach(self._context))
+        elif isinstance(error, SluiceError):
+            self._failures.append(error)
+            self._reporter.fail(part.name, error.message)
+        else:
+            raise error
 
 
 def _start_one(
