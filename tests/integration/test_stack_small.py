@@ -224,7 +224,7 @@ def test_ctrl_c_stops_what_does_not_answer_yet(small_stack: Maker) -> None:
         [SLUICE, "stack", "up", "--only", "redis,kafka,registry"], env=stack.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
-    wait_until("redis", lambda: (stack.home / "run" / "kafka.json").exists())
+    wait_until("redis", (stack.home / "run" / "kafka.json").exists)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=30)
     assert running.returncode == 1
