@@ -11,6 +11,7 @@ from enum import Enum
 import psutil
 
 from control.errors import SluiceError
+from control.settings import public
 from control.stack.component import Component, NotReadyError, StackContext
 from control.stack.context import OpenStack
 from control.stack.ports import Moved, PortAllocator
@@ -244,9 +245,10 @@ def _wait_ready(
             message = f"{part.name} was not waited for."
             raise SluiceError(message, "Run the command again.")
         if time.monotonic() > deadline:
-            address = part.reach(context) if part.setting is None else "its address"
             if process is None and child is None:
-                message = f"{part.name} does not answer at {address}: {reason}"
+                message = (
+                    f"{part.name} does not answer at {public(part.reach(context))}: {reason}"
+                )
                 hint = f"Check SLUICE_{str(part.setting).upper()}, or unset it to use our own."
                 raise SluiceError(message, hint)
             message = f"{part.name} runs but does not answer after {seconds:.0f} s: {reason}"

@@ -193,6 +193,7 @@ def test_an_external_server_that_is_away_is_named(small_stack: Maker) -> None:
     done = stack.run("stack", "up", "--only", "redis", SLUICE_REDIS_URL="redis://127.0.0.1:1/0")
     assert done.returncode == 1
     assert "SLUICE_REDIS_URL" in done.stderr
+    assert "redis://127.0.0.1:1/0" in done.stderr
     assert stack.processes() == []
 
 
