@@ -5,13 +5,12 @@ import signal
 from collections import Counter
 from itertools import count
 
-import psutil
 import pytest
 
 from control.settings import load_settings
 from tests.kit import flink
 from tests.kit.kafka import make_topic, read_committed, send
-from tests.kit.stack import TestStack
+from tests.kit.stack import TestStack, is_gone
 from tests.kit.wait import wait_until
 
 KEYS = 7
@@ -98,7 +97,7 @@ def test_a_hung_taskmanager_is_started_anew(stack: TestStack) -> None:
         flink.get(stack, "/taskmanagers").get("taskmanagers", [])) < 3, 60)
     assert "starting it anew" in stack.ok("stack", "up")
     assert stack.pid("taskmanager-2") != pid
-    assert not psutil.pid_exists(pid)
+    assert is_gone(pid)
 
 
 def test_a_worker_that_outlives_its_taskmanager_is_not_taken_for_it(stack: TestStack) -> None:
@@ -119,7 +118,6 @@ def test_a_worker_that_outlives_its_taskmanager_is_not_taken_for_it(stack: TestS
     assert stack.status()[name]["state"] == "down"
     stack.ok("stack", "up")
     assert stack.pid(name) != killed
-    assert not [worker for worker in workers if worker.is_running()
-                and worker.status() != psutil.STATUS_ZOMBIE]
+    assert all(is_gone(worker.pid) for worker in workers)
     wait_until("running again", lambda: flink.is_running(stack, job), 120)
     flink.cancel(stack, job)

@@ -9,10 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from control.stack.home import read_json, write_json
-from tests.kit.stack import SLUICE, TestStack
+from tests.kit.stack import SLUICE, TestStack, is_gone
 from tests.kit.wait import wait_until
 
 Maker = Callable[..., TestStack]
@@ -120,7 +118,7 @@ def test_servers_are_found_after_the_state_is_lost(small_stack: Maker) -> None:
     pid = stack.pid("redis")
     (stack.home / "stack.json").write_text("{half")
     stack.ok("stack", "down")
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert is_gone(pid)
 
 
 def test_a_stale_pid_is_recognised_and_never_signalled(small_stack: Maker) -> None:
@@ -215,7 +213,7 @@ def test_reset_starts_with_empty_data(small_stack: Maker) -> None:
     pid = stack.pid("redis")
     stack.ok("stack", "reset", "--yes", "--only", "redis")
     assert stack.pid("redis") != pid
-    assert not psutil.pid_exists(pid)
+    assert is_gone(pid)
     assert stack.run("stack", "reset").returncode == 1, "without --yes and a terminal: not done"
 
 

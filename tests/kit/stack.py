@@ -22,6 +22,14 @@ SLUICE = Path(sys.executable).parent / "sluice"
 _PATIENCE = 400
 
 
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended; its parent may not have buried it yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 class TestStack:
     """Runs commands against one SLUICE_HOME."""
 
