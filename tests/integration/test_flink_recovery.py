@@ -7,7 +7,6 @@ from itertools import count
 
 import pytest
 
-from control.settings import load_settings
 from tests.kit import flink
 from tests.kit.kafka import make_topic, read_committed, send
 from tests.kit.stack import TestStack, is_gone
@@ -21,16 +20,21 @@ def _messages(first: int, last: int) -> list[bytes]:
     return [b"key-%d" % (number % KEYS) for number in range(first, last)]
 
 
-@pytest.mark.parametrize("victim", ["jobmanager", "taskmanager", "zookeeper"])
-def test_a_running_job_goes_on_exactly_once(stack: TestStack, victim: str) -> None:
-    settings = load_settings(home=stack.home)
-    bootstrap = settings.kafka_bootstrap
+def _submit(stack: TestStack) -> tuple[str, str, str]:
+    """Submit the counting job between two topics of its own; return its id and the topics."""
+    bootstrap = stack.settings().kafka_bootstrap
     run = next(_numbers)
     source, target = f"numbers-{run}", f"answers-{run}"
     make_topic(bootstrap, source)
     make_topic(bootstrap, target)
-    job = flink.submit(stack, "counting", bootstrap, source, target,
-                       flink.connector_jar(stack))
+    job = flink.submit(stack, "counting", bootstrap, source, target, flink.connector_jar(stack))
+    return job, source, target
+
+
+@pytest.mark.parametrize("victim", ["jobmanager", "taskmanager", "zookeeper"])
+def test_a_running_job_goes_on_exactly_once(stack: TestStack, victim: str) -> None:
+    bootstrap = stack.settings().kafka_bootstrap
+    job, source, target = _submit(stack)
     send(bootstrap, source, _messages(0, 2000))
     wait_until("running", lambda: flink.is_running(stack, job), 90)
     before = flink.completed_checkpoints(stack, job)
@@ -69,12 +73,7 @@ def _worker_of(stack: TestStack, job: str) -> str:
 
 def test_jobs_survive_down_and_up(stack: TestStack) -> None:
     bootstrap = stack.settings().kafka_bootstrap
-    run = next(_numbers)
-    source, target = f"numbers-{run}", f"answers-{run}"
-    make_topic(bootstrap, source)
-    make_topic(bootstrap, target)
-    job = flink.submit(stack, "counting", bootstrap, source, target,
-                       flink.connector_jar(stack))
+    job, source, target = _submit(stack)
     send(bootstrap, source, _messages(0, 1000))
     wait_until("two checkpoints", lambda: flink.completed_checkpoints(stack, job) > 1, 90)
 
@@ -102,12 +101,8 @@ def test_a_hung_taskmanager_is_started_anew(stack: TestStack) -> None:
 
 def test_a_worker_that_outlives_its_taskmanager_is_not_taken_for_it(stack: TestStack) -> None:
     bootstrap = stack.settings().kafka_bootstrap
-    run = next(_numbers)
-    make_topic(bootstrap, f"numbers-{run}")
-    make_topic(bootstrap, f"answers-{run}")
-    job = flink.submit(stack, "counting", bootstrap, f"numbers-{run}", f"answers-{run}",
-                       flink.connector_jar(stack))
-    send(bootstrap, f"numbers-{run}", _messages(0, 100))
+    job, source, _ = _submit(stack)
+    send(bootstrap, source, _messages(0, 100))
     wait_until("a checkpoint", lambda: flink.completed_checkpoints(stack, job) > 0, 90)
     name = _worker_of(stack, job)
     workers = wait_until("a Python worker", lambda: stack.children(name))

@@ -4,7 +4,6 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -17,30 +16,13 @@ from tests.integration.timescale_gateway import (
     Gateway,
     count,
     frame,
-    fresh_data,
     one,
     raw_client,
     read_messages,
-    start_gateway,
-    with_table,
 )
 from tests.kit.wait import wait_until
 
 MEGABYTE = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    started = start_gateway(fresh_data(tmp_path_factory.mktemp("timescale") / "data"))
-    yield started
-    assert started.stop() == 0
-    assert not [entry for entry in started.log() if entry["level"] == "error"]
-
-
-@pytest.fixture
-def conn(gateway: Gateway) -> Iterator[Connection]:
-    with with_table(gateway) as connection:
-        yield connection
 
 
 class TestSession:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from psycopg import errors, pq
@@ -13,28 +12,11 @@ from tests.integration.timescale_gateway import (
     Gateway,
     count,
     frame,
-    fresh_data,
     one,
     raw_client,
     read_messages,
-    start_gateway,
-    with_table,
 )
 from tests.kit.wait import wait_until
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    started = start_gateway(fresh_data(tmp_path_factory.mktemp("timescale") / "data"))
-    yield started
-    assert started.stop() == 0
-    assert not [entry for entry in started.log() if entry["level"] == "error"]
-
-
-@pytest.fixture
-def conn(gateway: Gateway) -> Iterator[Connection]:
-    with with_table(gateway) as connection:
-        yield connection
 
 
 class TestDisconnect:

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from control.settings import ADDRESSES, PREFIX, PROJECT_ROOT, Settings, load_settings
-from control.stack.home import read_json
+from control.stack.home import StackHome
 from control.stack.process import STACK_MARK
 
 TEST_HOMES = PROJECT_ROOT / ".sluice" / "test"
@@ -80,9 +80,7 @@ class TestStack:
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that carries this stack's mark."""
-        state = read_json(self.home / "stack.json")
-        mark = state["stack_id"] if state else self._last_mark
-        self._last_mark = mark
+        mark = StackHome(self.home).load().stack_id
         found = []
         for process in psutil.process_iter():
             try:
@@ -94,8 +92,6 @@ class TestStack:
             except psutil.Error:
                 continue
         return found
-
-    _last_mark = ""
 
     def settings(self) -> Settings:
         """Return the settings that point at this stack."""

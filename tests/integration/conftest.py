@@ -1,0 +1,27 @@
+"""What the tests of the TimescaleDB gateway share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.timescale_gateway import (
+    Connection,
+    Gateway,
+    fresh_data,
+    start_gateway,
+    with_table,
+)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    started = start_gateway(fresh_data(tmp_path_factory.mktemp("timescale") / "data"))
+    yield started
+    assert started.stop() == 0
+    assert not [entry for entry in started.log() if entry["level"] == "error"]
+
+
+@pytest.fixture
+def conn(gateway: Gateway) -> Iterator[Connection]:
+    with with_table(gateway) as connection:
+        yield connection
