@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     cache: Path | None = Field(
         None, description="downloads of all stacks; default: .sluice/cache of the project"
     )
+    schemas: Path = Field(
+        PROJECT_ROOT / "schemas", description="the schemas of events, and domains.toml"
+    )
     profile: Path | None = Field(None, description="a TOML file with settings, without the prefix")
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka brokers, host:port,...")
@@ -170,7 +173,10 @@ def load_settings(**overrides: Any) -> Settings:
     except SettingsError as error:
         message = f"A setting is wrong: {error}."
         raise MisuseError(message, "`sluice --help` lists the settings.") from error
-    absolute = {"home": settings.home.expanduser().absolute()}
+    absolute = {
+        "home": settings.home.expanduser().absolute(),
+        "schemas": settings.schemas.expanduser().absolute(),
+    }
     return settings.model_copy(update=absolute)
 
 
