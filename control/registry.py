@@ -83,12 +83,12 @@ class RegistryClient:
     def version(self, subject: str, number: int) -> Registered:
         """Return one version of a subject."""
         answer = self._ask("GET", f"/subjects/{_part(subject)}/versions/{number}")
-        return Registered(int(answer["version"]), int(answer["id"]), json.loads(answer["schema"]))
+        return Registered(int(answer["version"]), int(answer["id"]), _avro(answer))
 
     def schema_by_id(self, number: int) -> dict[str, Any] | None:
         """Return the schema that an event names by its id; None if there is none."""
         answer = self._find(f"/schemas/ids/{number}")
-        return None if answer is None else dict(json.loads(answer["schema"]))
+        return None if answer is None else _avro(answer)
 
     def register(self, subject: str, schema: object) -> int:
         """Register a schema, or find it registered; return its id."""
@@ -145,6 +145,14 @@ def _part(subject: str) -> str:
     return quote(subject, safe="")
 
 
+def _avro(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema in an answer; an empty one if it is not a record of Avro."""
+    if answer.get("schemaType", "AVRO") != "AVRO":
+        return {}
+    schema = json.loads(answer["schema"])
+    return schema if isinstance(schema, dict) else {}
+
+
 def _body(schema: object) -> dict[str, str]:
     return {"schema": json.dumps(schema), "schemaType": "AVRO"}
 
@@ -161,4 +169,5 @@ def _version(path: Path) -> int:
 
 def record_name(schema: Mapping[str, Any]) -> str:
     """Return the full name of a record, which is its subject."""
-    return f"{schema['namespace']}.{schema['name']}"
+    name = str(schema["name"])
+    return name if "." in name else f"{schema['namespace']}.{name}"

@@ -13,6 +13,8 @@ from control.doctor.finding import Finding, bad, good, skipped, warn
 from control.errors import SluiceError
 from control.kafka import compare_topics
 from control.registry import COMPATIBILITY, RegistryClient
+from control.schema import registration
+from control.schema.files import read_families
 from control.search import template_version, wanted_template
 from control.settings import Settings
 from control.stack.component import NotReadyError
@@ -40,6 +42,7 @@ def check_servers(stack: OpenStack, settings: Settings) -> Iterator[Finding]:
     checks: list[tuple[str, str, Callable[[], Iterator[Finding]]]] = [
         ("topics", "kafka", lambda: _topics(settings)),
         ("compatibility", "registry", lambda: _compatibility(settings)),
+        ("schemas", "registry", lambda: _schemas(settings)),
         ("timescaledb", database, lambda: _timescale(settings)),
         ("migrations", database, lambda: _migrations(settings)),
         ("index template", "elasticsearch", lambda: _template(settings)),
@@ -112,6 +115,29 @@ def _compatibility(settings: Settings) -> Iterator[Finding]:
         yield good("compatibility", f"{level}, {count} subjects")
     else:
         yield bad("compatibility", f"the registry's rule is {level}, not {COMPATIBILITY}", _UP)
+
+
+def _schemas(settings: Settings) -> Iterator[Finding]:
+    registry = RegistryClient(settings.registry_url)
+    try:
+        standings = registration.look(registry, read_families(settings.schemas))
+    finally:
+        registry.close()
+    differing = [
+        entry.subject for entry in standings if entry.state is registration.State.DIFFERS
+    ]
+    missing = [
+        f"{entry.subject} {version.label}" for entry in standings for version in entry.missing
+        if entry.subject not in differing
+    ]
+    if differing:
+        yield bad("schemas", f"git and the registry differ: {', '.join(differing)}",
+                  "sluice schema check")
+    elif missing:
+        yield bad("schemas", f"not registered: {', '.join(missing)}", "sluice schema register")
+    else:
+        count = sum(len(entry.registered) for entry in standings)
+        yield good("schemas", f"{count} versions of {len(standings)} schemas registered")
 
 
 def _timescale(settings: Settings) -> Iterator[Finding]:

@@ -1,11 +1,12 @@
 """Put in place what the servers must hold: topics, tables, the index template, schemas."""
 
-import json
 from collections.abc import Callable
 
 from control.db.migrations import migrate
 from control.kafka import create_topics
-from control.registry import COMPATIBILITY, RegistryClient, record_name, schema_files
+from control.registry import COMPATIBILITY, RegistryClient
+from control.schema.files import read_families
+from control.schema.registration import look, register
 from control.search import put_template
 from control.settings import Settings
 from control.stack.reporter import Reporter
@@ -46,9 +47,7 @@ class Provisioner:
         try:
             if registry.compatibility() != COMPATIBILITY:
                 registry.set_compatibility(COMPATIBILITY)
-            for file in schema_files():
-                schema = json.loads(file.read_text(encoding="utf-8"))
-                registry.register(record_name(schema), schema)
+            register(registry, look(registry, read_families(settings.schemas)))
         finally:
             registry.close()
 
