@@ -20,7 +20,7 @@ from control.schema.wellformed import (
 
 def check_files(families: Sequence[Family], everything: Sequence[Family]) -> list[Finding]:
     """Check schemas from the files alone: each by itself, then each with all before it."""
-    findings = list(_one_folder_for_each_record(families, everything))
+    findings = list(one_folder_for_each_record(families, everything))
     for family in families:
         for rule in FAMILY_RULES:
             findings += found(rule, rule(family), family.domain)
@@ -83,12 +83,13 @@ def _is_readable(version: Version) -> bool:
     return True
 
 
-def _one_folder_for_each_record(
+def one_folder_for_each_record(
     families: Sequence[Family], everything: Sequence[Family]
 ) -> Iterator[Finding]:
+    """Refuse a record that two folders claim."""
     for subject, folders in same_names(everything).items():
         for family in families:
             if family.domain in folders:
                 problem = Problem("", f"{subject} is in {' and in '.join(folders)}",
                                   "give one of the two records another name")
-                yield from found(_one_folder_for_each_record, [problem], family.domain)
+                yield from found(one_folder_for_each_record, [problem], family.domain)
