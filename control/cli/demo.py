@@ -1,8 +1,6 @@
 """`sluice demo`: what `make run` shows. The stack, the jobs, a stream of events, what came out."""
 
 import time
-from datetime import UTC, datetime, timedelta
-from itertools import islice
 
 import click
 from rich.console import Console
@@ -11,8 +9,7 @@ from rich.live import Live
 from control.cli.output import print_table
 from control.cli.stack import start_stack
 from control.database import connect
-from control.events.generator import Generator
-from control.events.producer import Sent, produce
+from control.events.producer import Run, Sent, produce
 from control.kafka import count_messages
 from control.search import count_documents
 from control.settings import Settings, load_settings
@@ -33,11 +30,10 @@ def demo(settings: Settings, count: int, rate: float) -> None:
     console = Console(highlight=False)
     console.print("\nJobs: none yet. Events stop in events.raw until the first one is there.\n")
     before = count_messages(settings.kafka_bootstrap, [topic.name for topic in TOPICS])
-    try:
-        sent = _stream(settings, console, count, rate)
-        console.print(f"{sent.count:,} events acknowledged in {sent.seconds:.1f} s.\n")
-    except KeyboardInterrupt:
-        console.print("\nStopped sending.\n")
+    sent = _stream(settings, console, count, rate)
+    console.print(f"{sent.count:,} events acknowledged in {sent.seconds:.1f} s.\n")
+    if sent.interrupted:
+        console.print("Stopped sending.\n")
     _print_outcome(settings, before)
     console.print(
         "\nThe stack goes on running: `.venv/bin/sluice stack status` shows it,"
@@ -46,23 +42,21 @@ def demo(settings: Settings, count: int, rate: float) -> None:
 
 
 def _stream(settings: Settings, console: Console, count: int, rate: float) -> Sent:
-    start = datetime.now(UTC) - timedelta(minutes=1)
     # A seed of its own for each run: the same events twice would all be duplicates.
-    generator = Generator(time.time_ns(), _TENANTS, start)
+    run = Run(seed=time.time_ns(), tenants=_TENANTS, count=count, rate=rate)
     last_line = 0.0
     with Live(console=console, transient=True, auto_refresh=False) as live:
 
         def report(sent: Sent) -> None:
             nonlocal last_line
-            speed = sent.count / sent.seconds if sent.seconds else 0.0
-            text = f"{sent.count:,} of {count:,} events sent, {speed:,.0f}/s"
+            text = f"{sent.count:,} of {count:,} events sent, {sent.rate:,.0f}/s"
             if console.is_terminal:
                 live.update(text, refresh=True)
             elif sent.seconds - last_line >= 2:  # noqa: PLR2004 - a line each two seconds in a log
                 last_line = sent.seconds
                 console.print(text)
 
-        return produce(settings, islice(generator.events(), count), rate, report)
+        return produce(settings, run, report)
 
 
 def _print_outcome(settings: Settings, before: dict[str, int]) -> None:

@@ -1,61 +1,109 @@
 """`sluice events`: make and send events."""
 
-from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
-from time import monotonic
+from pathlib import Path
+from secrets import randbits
 
 import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
+from control.cli.numbers import POSITIVE, SHARE
 from control.cli.output import json_option, print_json
-from control.errors import MisuseError
-from control.events.generator import Generator
-from control.events.producer import Sent, produce
+from control.errors import ExitCode, MisuseError
+from control.events.generator import DEFAULT_OLDER
+from control.events.producer import TOPIC, Run, Sent, produce
+from control.events.traffic import Shares
 from control.settings import Settings
-
-POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.group()
 def events() -> None:
-    """Make events and send them to Kafka."""
+    """Make events, send them to Kafka, and read them there."""
 
 
 @events.command("produce")
-@click.option("--count", type=click.IntRange(min=1), help="How many events.")
+@click.option("--count", type=click.IntRange(min=1), help="How many messages, all kinds together.")
 @click.option("--duration", type=POSITIVE, help="For how many seconds.")
-@click.option("--rate", type=POSITIVE, help="Events a second at most.")
-@click.option("--seed", default=1, show_default=True, help="The same seed makes the same events.")
-@click.option("--tenants", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--rate", type=POSITIVE, help="Messages a second at most.  [default: no limit]")
+@click.option("--seed", type=int,
+              help="The same seed makes the same events, but for their times."
+                   "  [default: a new one]")
+@click.option("--tenants", type=click.IntRange(1, 1_000_000), default=50, show_default=True,
+              help="How many tenants; the k-th sends 1/k of what the first does.")
+@click.option("--older", type=SHARE, default=DEFAULT_OLDER, show_default=True,
+              help="Share of events in older versions of their schemas.")
+@click.option("--duplicates", type=SHARE, default=0.0, show_default=True,
+              help="Share that repeats an earlier message of this run, byte by byte.")
+@click.option("--late", type=SHARE, default=0.0, show_default=True,
+              help="Share that happened two minutes to twenty hours ago.")
+@click.option("--out-of-order", type=SHARE, default=0.05, show_default=True,
+              help="Share that happened seconds before what was sent before it.")
+@click.option("--invalid", type=SHARE, default=0.0, show_default=True,
+              help="Share that decodes, but breaks a rule.")
+@click.option("--poison", type=SHARE, default=0.0, show_default=True,
+              help="Share of bytes that no event can be read from.")
+@click.option("--manifest", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="List each message in this file, in the order sent.")
+@click.option("--topic", default=TOPIC, show_default=True, help="Where to send them.")
 @json_option
 @click.pass_obj
-def produce_events(
-    settings: Settings, count: int | None, duration: float | None, rate: float | None, seed: int,
-    tenants: int, as_json: bool,
+def produce_events(  # noqa: PLR0913 - the command's options
+    settings: Settings, *, count: int | None, duration: float | None, rate: float | None,
+    seed: int | None, tenants: int, older: float, duplicates: float, late: float,
+    out_of_order: float, invalid: float, poison: float, manifest: Path | None, topic: str,
+    as_json: bool,
 ) -> None:
-    """Send made-up events of all domains to events.raw until --count or --duration is reached."""
+    """Send made-up events of all domains until --count or --duration is reached.
+
+    The manifest is JSON Lines: event_id, kind, tenant_id, occurred_at and what to expect (clean,
+    duplicate or dlq, the latter with reason, detail and the SHA-256 of the bytes). A line is in the
+    file before its message is sent. After an interruption or a dead broker it lists every message
+    that may have arrived; after a normal end or one Ctrl-C exactly those that have. A second
+    Ctrl-C does not wait for acknowledgements.
+    """
     if count is None and duration is None:
         message = "Say how long: --count or --duration."
         raise MisuseError(message, "For example: sluice events produce --count 10000 --rate 1000")
-    start = datetime.now(UTC) - timedelta(minutes=1)
-    stream = islice(Generator(seed, tenants, start).events(), count)
-    if duration is not None:
-        end = monotonic() + duration
-        stream = takewhile(lambda _: monotonic() < end, stream)  # type: ignore[assignment]
+    run = Run(
+        seed=randbits(32) if seed is None else seed, tenants=tenants, count=count,
+        seconds=duration, rate=rate, older=older, manifest=manifest, topic=topic,
+        shares=Shares(duplicates, late, out_of_order, invalid, poison),
+    )
     with _line(quiet=as_json) as line:
         task = line.add_task("", total=None)
 
         def report(sent: Sent) -> None:
-            speed = sent.count / sent.seconds if sent.seconds else 0
-            line.update(task, description=f"{sent.count:,} events sent, {speed:,.0f}/s")
+            goal = "" if count is None else f" of {count:,}"
+            line.update(
+                task, description=f"{sent.count:,}{goal} messages sent, {sent.rate:,.0f}/s"
+            )
 
-        sent = produce(settings, stream, rate, report)
+        sent = produce(settings, run, report)
     if as_json:
-        print_json(vars(sent))
+        print_json(sent.as_json())
     else:
-        kinds = ", ".join(f"{count:,} {domain}" for domain, count in sorted(sent.domains.items()))
-        click.echo(f"{sent.count:,} events acknowledged in {sent.seconds:.1f} s: {kinds}.")
+        _print_summary(sent, run)
+    if sent.interrupted:
+        raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+def _print_summary(sent: Sent, run: Run) -> None:
+    ended = "Interrupted: " if sent.interrupted else ""
+    click.echo(
+        f"{ended}{sent.count:,} messages acknowledged in {sent.seconds:.1f} s"
+        f" ({sent.rate:,.0f}/s, {sent.size / 1e6:,.1f} MB)."
+    )
+    click.echo(f"Kinds: {_counts(sent.kinds)}.")
+    if sent.domains:
+        click.echo(f"Domains: {_counts(sent.domains)}.")
+    click.echo(f"Seed: {sent.seed}.")
+    if run.manifest is not None:
+        click.echo(f"Manifest: {run.manifest}.")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    most_first = sorted(counts.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in most_first)
 
 
 def _line(*, quiet: bool) -> Progress:

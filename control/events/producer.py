@@ -1,119 +1,132 @@
-"""Send generated events to Kafka in the registry's wire format, with bounded memory."""
+"""One run of the generator: messages at an even pace, listed before they leave."""
 
-import io
-import json
-import struct
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
-import fastavro
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
-
-from control.errors import SluiceError
-from control.events.generator import Event
-from control.registry import RegistryClient, record_name, schema_files
+from control.events.encoder import Encoder
+from control.events.generator import DEFAULT_OLDER, Generator
+from control.events.interruption import Interruption, interruption
+from control.events.manifest import Manifest
+from control.events.pace import Pace
+from control.events.sender import Sender, open_sender
+from control.events.traffic import Message, Shares, Traffic
+from control.registry import RegistryClient
 from control.settings import Settings
+from udfs.contract import full_name, load_contract
 
 TOPIC = "events.raw"
 
-# kafka-python takes as much as it is given, also when the broker is gone: this bounds it.
-_IN_FLIGHT = 10_000
-_ACK_SECONDS = 60
+# What is listed, sent and counted together; at 20,000 a second 12 ms.
+_CHUNK = 250
 _REPORT_SECONDS = 0.25
-# A wait shorter than this is not worth a system call at high rates.
-_PACE_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be sent; without a count and a time it goes on until it is interrupted."""
+
+    seed: int
+    tenants: int
+    count: int | None = None
+    seconds: float | None = None
+    rate: float | None = None
+    shares: Shares = field(default_factory=Shares)
+    older: float = DEFAULT_OLDER
+    manifest: Path | None = None
+    topic: str = TOPIC
 
 
 @dataclass
 class Sent:
     """What was sent so far."""
 
+    seed: int
     count: int = 0
+    size: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
     domains: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.count / self.seconds if self.seconds else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a machine."""
+        return {**asdict(self), "rate": round(self.rate, 1)}
+
+    def add(self, messages: Sequence[Message]) -> None:
+        """Count messages."""
+        self.count += len(messages)
+        for message in messages:
+            self.size += len(message.value)
+            kind, domain = message.kind.value, message.domain
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            if domain is not None:
+                self.domains[domain] = self.domains.get(domain, 0) + 1
 
 
-class Encoder:
-    """Turns events into registered bytes: a zero, the schema's id, Avro."""
-
-    def __init__(self, registry: RegistryClient) -> None:
-        self._schemas: dict[str, tuple[bytes, Any]] = {}
-        for file in schema_files():
-            schema = json.loads(file.read_text(encoding="utf-8"))
-            number = registry.register(record_name(schema), schema)
-            # The newest version of a domain comes last.
-            self._schemas[file.parent.name] = (
-                struct.pack(">bI", 0, number), fastavro.parse_schema(schema)
-            )
-
-    def encode(self, event: Event) -> bytes:
-        """Return an event's bytes."""
-        header, schema = self._schemas[event.domain]
-        out = io.BytesIO()
-        out.write(header)
-        fastavro.schemaless_writer(out, schema, event.body)
-        return out.getvalue()
-
-
-def produce(
-    settings: Settings, events: Iterable[Event], rate: float | None,
-    report: Callable[[Sent], None],
-) -> Sent:
-    """Send events, at most `rate` a second; return once every one is acknowledged."""
+def produce(settings: Settings, run: Run, report: Callable[[Sent], None]) -> Sent:
+    """Send a run's messages; return once every one is acknowledged."""
+    run.shares.check()
+    contract = load_contract(settings.schemas)
     registry = RegistryClient(settings.registry_url)
     try:
-        encoder = Encoder(registry)
+        encoder = Encoder(contract, lambda schema: registry.register(full_name(schema), schema))
     finally:
         registry.close()
-    sent = Sent()
-    try:
-        producer = KafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap, client_id="sluice-produce", acks="all",
-            enable_idempotence=True, linger_ms=20, batch_size=256 * 1024, compression_type="lz4",
-        )
-    except (KafkaError, OSError) as error:
-        message = f"Kafka at {settings.kafka_bootstrap} does not answer: {error}"
-        raise SluiceError(message, "Is it up? `sluice stack status` tells.") from error
-    try:
-        _send_all(producer, encoder, events, rate, sent, report)
-    except KafkaError as error:
-        message = f"Kafka stopped taking events after {sent.count}: {error}"
-        raise SluiceError(message, "Run the command again when it is back.") from error
-    finally:
-        producer.close(timeout=5)
-    return sent
+    generator = Generator(contract, run.seed, run.tenants, run.older)
+    messages = Traffic(generator, encoder, run.shares, run.seed).messages()
+    with (
+        open_sender(settings.kafka_bootstrap, run.topic) as sender,
+        Manifest(run.manifest) if run.manifest else nullcontext() as manifest,
+        interruption() as wish,
+    ):
+        return _send_all(run, messages, sender, manifest, wish, report)
 
 
 def _send_all(
-    producer: KafkaProducer, encoder: Encoder, events: Iterable[Event], rate: float | None,
-    sent: Sent, report: Callable[[Sent], None],
-) -> None:
+    run: Run, messages: Iterator[Message], sender: Sender, manifest: Manifest | None,
+    wish: Interruption, report: Callable[[Sent], None],
+) -> Sent:
+    sent = Sent(run.seed)
+    pace = Pace(run.rate)
     begun = reported = time.monotonic()
-    waiting: deque[Any] = deque()
+    while not wish.asked and (run.count is None or sent.count < run.count):
+        if run.seconds is not None and time.monotonic() - begun >= run.seconds:
+            break
+        most = _CHUNK if run.count is None else min(_CHUNK, run.count - sent.count)
+        chunk = list(islice(messages, pace.take(most)))
+        if chunk:
+            _send(chunk, sender, manifest)
+            sent.add(chunk)
+        now = time.monotonic()
+        if now - reported > _REPORT_SECONDS:
+            reported, sent.seconds = now, now - begun
+            report(sent)
+    sender.finish()
+    sent.seconds = time.monotonic() - begun
+    sent.interrupted = wish.asked
+    report(sent)
+    return sent
+
+
+def _send(chunk: Sequence[Message], sender: Sender, manifest: Manifest | None) -> None:
+    if manifest is not None:
+        manifest.write(chunk)
+    before = sender.sent
     try:
-        for event in events:
-            if rate is not None:
-                ahead = sent.count / rate - (time.monotonic() - begun)
-                if ahead > _PACE_SECONDS:
-                    time.sleep(ahead)
-            value = encoder.encode(event)
-            waiting.append(producer.send(TOPIC, key=event.key.encode(), value=value))
-            if len(waiting) > _IN_FLIGHT:
-                waiting.popleft().get(timeout=_ACK_SECONDS)
-            sent.count += 1
-            sent.domains[event.domain] = sent.domains.get(event.domain, 0) + 1
-            now = time.monotonic()
-            if now - reported > _REPORT_SECONDS:
-                reported, sent.seconds = now, now - begun
-                report(sent)
-    finally:
-        # Also after Ctrl-C: what was counted as sent is acknowledged.
-        producer.flush(timeout=_ACK_SECONDS)
-        while waiting:
-            waiting.popleft().get(timeout=_ACK_SECONDS)
-        sent.seconds = time.monotonic() - begun
-        report(sent)
+        for message in chunk:
+            sender.send(message)
+    except BaseException:
+        # Whatever ended it, Ctrl-C too: what was never handed over is not in the manifest.
+        if manifest is not None:
+            manifest.keep(sender.sent - before)
+        raise
