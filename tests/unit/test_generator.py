@@ -31,7 +31,7 @@ def events(count: int, seed: int = 1, older: float = 0.3) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def many() -> list[Event]:
-    return events(12_000)
+    return events(8_000)
 
 
 def test_the_same_seed_makes_the_same_events() -> None:

@@ -44,7 +44,7 @@ def mixed(ids: Ids) -> list[Message]:
 def broken(ids: Ids) -> dict[str, list[Message]]:
     """Return many messages of each flaw, by its name."""
     found: dict[str, list[Message]] = {}
-    for message in traffic(2_400, BROKEN, ids):
+    for message in traffic(1_500, BROKEN, ids):
         found.setdefault(str(message.detail), []).append(message)
     return found
 
@@ -78,7 +78,7 @@ def test_the_same_seed_makes_the_same_bytes() -> None:
     assert traffic(10, seed=1) != traffic(10, seed=2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.floats(0, 0.2), min_size=5, max_size=5), st.integers(0, 2**32))
 def test_any_shares_make_messages_whose_labels_agree(shares: list[float], seed: int) -> None:
     ids = Ids()
@@ -131,7 +131,7 @@ def test_duplicates_repeat_near_and_far_ones_with_the_same_bytes(mixed: list[Mes
             last[message.event_id] = position
     assert min(distances) <= 2
     assert sum(distance < 100 for distance in distances) > 100
-    assert sum(distance > 3_000 for distance in distances) > 100
+    assert sum(distance > 3_000 for distance in distances) > 30
 
 
 def test_no_more_is_remembered_than_was_asked_for() -> None:
