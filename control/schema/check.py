@@ -62,17 +62,22 @@ def _check_version(family: Family, version: Version) -> Iterator[Finding]:
         yield from found(rule, rule(family, version), family.domain, version.label)
     for place in places(version.shape):
         for place_rule in PLACE_RULES:
-            yield from found(place_rule, place_rule(place), family.domain, version.label)
-    yield from found(every_sample_can_be_read, every_sample_can_be_read(version, version),
-                     family.domain, version.label)
+            broken += found(place_rule, place_rule(place), family.domain, version.label)
+    # The rules explain better what the samples would show again.
+    yield from broken or found(
+        every_sample_can_be_read, every_sample_can_be_read(version, version), family.domain,
+        version.label,
+    )
 
 
 def _compare(domain: str, old: Version, new: Version) -> Iterator[Finding]:
-    for pair in pairs(old.shape, new.shape):
-        for rule in PAIR_RULES:
-            yield from found(rule, rule(pair), domain, new.label, old.label)
-    yield from found(every_sample_can_be_read, every_sample_can_be_read(old, new), domain,
-                     new.label, old.label)
+    broken = [
+        finding for pair in pairs(old.shape, new.shape) for rule in PAIR_RULES
+        for finding in found(rule, rule(pair), domain, new.label, old.label)
+    ]
+    yield from broken or found(
+        every_sample_can_be_read, every_sample_can_be_read(old, new), domain, new.label, old.label
+    )
 
 
 def _is_readable(version: Version) -> bool:

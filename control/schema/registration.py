@@ -135,8 +135,10 @@ def second_judge(registry: RegistryClient, standing: Standing) -> Iterator[tuple
     newest = standing.family.versions[-1]
     for version in [*(entry for entry in standing.missing if entry is not newest), newest]:
         if not registry.is_compatible(standing.subject, version.schema):
-            yield version, Problem("", f"the registry would refuse {version.label}",
-                                   "mend what the other findings name")
+            yield version, Problem(
+                "", f"the registry would refuse {version.label}",
+                "mend what the other findings name; the registry gives no reason",
+            )
 
 
 def weak_rule(registry: RegistryClient, subject: str) -> str:

@@ -132,7 +132,7 @@ def _read(out: io.BytesIO, written: Any, wanted: Any) -> Any:
 def _problem(version: Version, error: Exception, what: str) -> Problem:
     said = " ".join(str(error).split())
     return Problem("", f"fastavro says: {version.label} {what}: {said:.200}",
-                   "mend what the other findings name; if there are none, undo the last change")
+                   "undo the last change; no rule knows it as wrong, but readers fail")
 
 
 def _agree(before: Any, after: Any) -> bool:

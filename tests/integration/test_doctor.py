@@ -37,7 +37,7 @@ def test_a_healthy_stack(healthy: TestStack) -> None:
     assert {entry["verdict"] for entry in findings.values()} <= {"ok", "warning"}
     assert {"python", "java", "java: elasticsearch", "disk", "memory", "open files", "ports",
             "kafka", "topics", "compatibility", "timescaledb", "migrations", "index template",
-            "flink slots", "checkpoints", "savepoints"} <= findings.keys()
+            "flink slots", "checkpoints", "savepoints", "schemas"} <= findings.keys()
     assert "plain PostgreSQL" in findings["timescaledb"]["detail"]
     assert findings["flink slots"]["detail"].endswith("of 9 free")
 

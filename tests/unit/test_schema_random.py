@@ -107,7 +107,7 @@ def legal_histories(draw: st.DrawFn) -> list[Schema]:
     return versions
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(legal_histories())
 def test_legal_evolutions_pass_and_every_pair_resolves(versions: list[Schema]) -> None:
     for number, new in enumerate(versions):
@@ -156,13 +156,13 @@ def illegal_changes(draw: st.DrawFn) -> tuple[Schema, Schema]:
     return before, after
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(illegal_changes())
 def test_illegal_evolutions_are_refused(change: tuple[Schema, Schema]) -> None:
     assert broken_rules(*change) != set()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(schemas())
 def test_samples_are_written_and_read_back(schema: Schema) -> None:
     assert samples(parse(schema))

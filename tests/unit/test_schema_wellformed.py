@@ -242,6 +242,12 @@ def test_a_version_that_brings_nothing_is_refused(folder: Path, change: Schema) 
     assert rules(folder) == {"versions-differ"}
 
 
+def test_what_the_rules_overlook_the_samples_find(folder: Path) -> None:
+    small = {"type": "fixed", "name": "F", "size": 1, "logicalType": "decimal", "precision": 9}
+    write(folder, "note", 1, record(field("a", small)))
+    assert rules(folder) == {"every-sample-can-be-read"}
+
+
 def test_a_newest_version_is_compared_with_every_earlier_one(folder: Path) -> None:
     write(folder, "note", 1, record(field("a", "int", default=1)))
     write(folder, "note", 2, record(field("b", "int", default=1)))
