@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,14 @@ def _weak_rules(registry: RegistryClient, standings: Iterable[Standing]) -> list
 
 def _print_findings(findings: Sequence[Finding]) -> None:
     console = Console(highlight=False, soft_wrap=True)
+    # What is wrong against several versions is said once.
+    against: dict[Finding, list[str]] = {}
     for finding in findings:
+        against.setdefault(replace(finding, against=""), []).append(finding.against)
+    for finding, versions in against.items():
+        others = " and ".join(filter(None, versions))
         where = " ".join(filter(None, (
-            finding.domain, finding.version, f"against {finding.against}" * bool(finding.against),
+            finding.domain, finding.version, others and f"against {others}",
         )))
         field = f" {finding.path}:" if finding.path else ""
         console.print(f"[bold red]{escape(where)}[/]:{escape(field)} {escape(finding.message)}"

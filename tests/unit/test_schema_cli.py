@@ -75,6 +75,15 @@ def test_a_finding_is_three_and_names_everything(folder: Path, capsys: Output) -
     assert said.splitlines()[-1].endswith("checked against each other: 1 finding.")
 
 
+def test_what_is_wrong_against_several_versions_is_said_once(
+    folder: Path, capsys: Output
+) -> None:
+    edit(folder / "transaction" / "v3.avsc", fields=[field("age", "int")])
+    first, _, total = run_text(capsys, "check", "--offline", code=3).splitlines()
+    assert first.startswith("transaction v3 against v1 and v2: age: ")
+    assert total.endswith("2 findings.")
+
+
 def test_a_finding_for_a_machine(folder: Path, capsys: Output) -> None:
     edit(folder / "user" / "v2.avsc", name="Person")
     report = run_json(capsys, "check", "user", "--offline", code=3)
