@@ -3,13 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-from fastavro import schemaless_writer
-
 from udfs.contract import Contract, Domain, Schema
-from udfs.physical import parse_physical
+from udfs.record_writer import compile_writer
 from udfs.wire import frame
 
 # What ingest fills in itself; a domain's field of such a name becomes an attribute.
@@ -35,14 +32,12 @@ class CleanEncoder:
     """Writes canonical records."""
 
     def __init__(self, contract: Contract, schema_id: int) -> None:
-        self._schema = parse_physical(contract.clean)
+        self._write = compile_writer(contract.clean)
         self._id = schema_id
 
     def encode(self, clean: Mapping[str, Any]) -> bytes:
         """Return a canonical record as Kafka's bytes."""
-        out = BytesIO()
-        schemaless_writer(out, self._schema, clean)
-        return frame(self._id, out.getvalue())
+        return frame(self._id, self._write(clean))
 
 
 class Cleaner:
@@ -60,6 +55,10 @@ class Cleaner:
         )
         self._text = domain.text
         self._errors = tuple(domain.errors.items())
+        # Columns that this domain has nothing for.
+        self._blank = {
+            name: None for name in columns if name not in fields and name not in _OURS
+        }
         self._scale = (
             scale_of(columns["amount"]["type"]) - scale_of(fields["amount"]["type"])
             if "amount" in fields else 0
@@ -75,16 +74,17 @@ class Cleaner:
             value = event[name]
             if value is not None:
                 attributes[name] = text(value)
-        if self._text:
-            event["text"] = " ".join([event[name] for name in self._text if event[name]]) or None
-        for column, name in self._renamed:
-            event[column] = event[name]
+        text = " ".join([event[name] for name in self._text if event[name]])
+        event["text"] = text or None
         event["is_error"] = any(event[name] in values for name, values in self._errors)
         event["domain"] = self._name
         event["schema_version"] = version
         event["received_at"] = received
         event["cleaned_at"] = cleaned
         event["attributes"] = attributes
+        event.update(self._blank)
+        for column, name in self._renamed:
+            event[column] = event[name]
         known = tenant or _NOBODY
         event["tenant_name"] = known.name
         event["tenant_tier"] = known.tier
