@@ -71,10 +71,7 @@ def _java_for(stack: OpenStack, part: str, need: JavaNeed) -> Finding:
     fitting = next((java for java in stack.context.javas if need.accepts(java)), None)
     if fitting is not None:
         return good(check, f"{fitting.version} ({fitting.home})")
-    if need.wheel is not None:
-        return good(check, f"needs {need}; uses the packaged runtime of locks/{need.wheel}.txt")
-    return bad(check, f"needs {need}, which no Java here is",
-               "install a JDK 21 or newer, or set SLUICE_JAVA_HOME to one")
+    return good(check, f"needs {need}; uses the packaged runtime of locks/{need.wheel}.txt")
 
 
 def _disk(home: Path) -> Finding:

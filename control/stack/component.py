@@ -48,9 +48,9 @@ class StackContext:
         """Return the port chosen for a purpose of a component."""
         return self.ports[component][purpose]
 
-    def java(self, need: JavaNeed, server: str) -> Java:
+    def java(self, need: JavaNeed) -> Java:
         """Return the Java that a server runs on."""
-        return choose_java(need, self.javas, self.wheels.ensure, server)
+        return choose_java(need, self.javas, self.wheels.ensure)
 
 
 class Component(ABC):
@@ -72,8 +72,8 @@ class Component(ABC):
     # How long a live process may be silent before `up` starts it anew; None: never, because it
     # holds data or work that a person should decide about.
     silent_seconds: float | None = None
-    # A part of the command line that tells the server from its launcher and from its children: a
-    # Python worker outlives its killed TaskManager for a moment, and carries its mark.
+    # A part of the command line that tells the server from its children: a Python worker outlives
+    # its killed TaskManager for a moment, and carries its mark.
     server_is: str
 
     @abstractmethod

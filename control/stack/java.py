@@ -28,7 +28,6 @@ class Java:
     home: Path
     major: int
     version: str
-    modules: frozenset[str]
 
     @property
     def executable(self) -> Path:
@@ -41,20 +40,18 @@ class JavaNeed:
     """What a server asks of its Java."""
 
     majors: range
-    modules: frozenset[str] = frozenset()
-    # The lock in locks/ that brings a fitting runtime, where one exists.
-    wheel: str | None = None
+    # The lock in locks/ that brings a fitting runtime.
+    wheel: str
 
     def accepts(self, java: Java) -> bool:
         """Tell whether a server runs on this Java."""
-        return java.major in self.majors and self.modules <= java.modules
+        return java.major in self.majors
 
     def __str__(self) -> str:
         last = self.majors[-1]
-        text = f"Java {self.majors.start} or newer" if last >= _OPEN_END - 1 else (
+        return f"Java {self.majors.start} or newer" if last >= _OPEN_END - 1 else (
             f"Java {self.majors.start} to {last}"
         )
-        return text + (f" with {', '.join(sorted(self.modules))}" if self.modules else "")
 
 
 _OPEN_END = 100
@@ -69,10 +66,7 @@ def newer_than(major: int) -> range:
 FLINK_JAVA = JavaNeed(range(17, 22), wheel="java21")
 KAFKA_JAVA = JavaNeed(newer_than(17), wheel="java21")
 REGISTRY_JAVA = JavaNeed(newer_than(21), wheel="java21")
-# The modules are those of a JDK; on the packaged runtime, which lacks them, it starts another way.
-ELASTICSEARCH_JAVA = JavaNeed(
-    newer_than(21), frozenset({"jdk.jdi", "jdk.incubator.vector"}), wheel="java25"
-)
+ELASTICSEARCH_JAVA = JavaNeed(newer_than(21), wheel="java25")
 
 
 def read_java(home: Path) -> Java | None:
@@ -88,11 +82,7 @@ def read_java(home: Path) -> Java | None:
     match = re.match(r"(?:1\.)?(\d+)", version)
     if match is None:
         return None
-    modules = frozenset(values.get("MODULES", "").split())
-    if not modules and (home / "jmods").exists():
-        # Debian's release files leave the list out; a JDK's folder shows it.
-        modules = frozenset(file.stem for file in (home / "jmods").glob("*.jmod"))
-    return Java(home, int(match[1]), version, modules)
+    return Java(home, int(match[1]), version)
 
 
 def find_javas(chosen: Path | None = None) -> list[Java]:
@@ -133,19 +123,7 @@ def bundled_java(wheel: str, ensure: Callable[[str], Path]) -> Java:
     return java
 
 
-def choose_java(
-    need: JavaNeed, javas: list[Java], ensure: Callable[[str], Path], server: str
-) -> Java:
-    """Return the oldest fitting Java, else the runtime from a wheel, else say what is missing."""
-    for java in javas:
-        if need.accepts(java):
-            return java
-    if need.wheel is not None:
-        return bundled_java(need.wheel, ensure)
-    found = ", ".join(f"{java.version} in {java.home}" for java in javas) or "none"
-    message = f"{server} needs {need}; found: {found}."
-    hint = (
-        "Install a JDK 21 or newer (not a JRE) or set SLUICE_JAVA_HOME to one;"
-        " or set SLUICE_ELASTICSEARCH_URL to a server of your own."
-    )
-    raise SluiceError(message, hint)
+def choose_java(need: JavaNeed, javas: list[Java], ensure: Callable[[str], Path]) -> Java:
+    """Return the oldest fitting Java, else the runtime from a wheel."""
+    fitting = (java for java in javas if need.accepts(java))
+    return next(fitting, None) or bundled_java(need.wheel, ensure)

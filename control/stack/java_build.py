@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from control.stack.component import StackContext
 from control.stack.java import Java
 
 _SOURCES = Path(__file__).with_name("java_src")
-_SERVICE = "org.apache.flink.metrics.reporter.MetricReporterFactory"
-_FACTORY = "org.apache.flink.metrics.prometheus.LoopbackPrometheusReporterFactory"
+_SERVICES = {
+    "META-INF/services/org.apache.flink.metrics.reporter.MetricReporterFactory":
+        "org.apache.flink.metrics.prometheus.LoopbackPrometheusReporterFactory\n",
+}
 
 
 @dataclass(frozen=True)
@@ -46,24 +48,24 @@ def build_plugins(context: StackContext, java: Java, flink: Path) -> Path:
         plugin = draft / "metrics-prometheus"
         plugin.mkdir()
         shutil.copy(base, plugin)
-        _pack(draft / "classes", plugin / "sluice-loopback-prometheus.jar")
+        _pack(draft / "classes", plugin / "sluice-loopback-prometheus.jar", _SERVICES)
         shutil.rmtree(draft / "classes")
 
     return _make(context, build, java, finish)
 
 
 def build_search_node(context: StackContext, java: Java, program: Path) -> Path:
-    """Return a folder with our main class for Elasticsearch and the jars that it runs on."""
+    """Return a folder with our main class for Elasticsearch and a module that replaces its own."""
     jars = sorted((program / "lib").glob("*.jar"))
 
     def finish(draft: Path) -> None:
-        library = draft / "lib"
-        library.mkdir()
-        for jar in jars:
-            if jar.name.startswith("elasticsearch-entitlement-"):
-                _without_jdk_modules(jar, library / jar.name)
-            else:
-                shutil.copy(jar, library)
+        # A jar, because a class archive takes no folder of classes.
+        _pack(draft / "classes", draft / "search-node.jar", {})
+        shutil.rmtree(draft / "classes")
+        modules = draft / "modules"
+        modules.mkdir()
+        guard = next(jar for jar in jars if jar.name.startswith("elasticsearch-entitlement-"))
+        _without_jdk_modules(guard, modules / guard.name)
 
     return _make(context, _Build("search", 21, jars), java, finish)
 
@@ -99,9 +101,10 @@ def _compile(build: _Build, classes: Path, compiler: Path, java: Java) -> None:
         raise SluiceError(message, "This is a fault of Sluice; please report it.")
 
 
-def _pack(classes: Path, jar: Path) -> None:
+def _pack(classes: Path, jar: Path, texts: Mapping[str, str]) -> None:
     with zipfile.ZipFile(jar, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"META-INF/services/{_SERVICE}", f"{_FACTORY}\n")
+        for name, text in texts.items():
+            archive.writestr(name, text)
         for file in sorted(classes.rglob("*.class")):
             archive.write(file, file.relative_to(classes))
 

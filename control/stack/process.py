@@ -42,8 +42,6 @@ class Launch:
     environment: Mapping[str, str]
     folder: Path
     account: Account | None = None
-    # A part of the server's command line, where it is not the process started here.
-    server_is: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,7 @@ class ProcessTable:
             except OSError as error:
                 message = f"{component} cannot be started: {launch.command[0]}: {error.strerror}."
                 raise SluiceError(message, "`sluice doctor` tells what is missing.") from error
-        if launch.server_is is None:
-            self.remember(component, psutil.Process(started.pid))
+        self.remember(component, psutil.Process(started.pid))
         return started
 
     def remember(self, component: str, process: psutil.Process) -> None:

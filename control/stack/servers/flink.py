@@ -8,9 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-from control.stack.class_archive import archive_options, keep_archive
+from control.stack.class_archive import ClassArchive, shared_archive
 from control.stack.component import Component, NotReadyError, StackContext
-from control.stack.java import FLINK_JAVA, Java
+from control.stack.java import FLINK_JAVA
 from control.stack.java_build import build_plugins
 from control.stack.probing import ask
 from control.stack.process import Launch, base_environment
@@ -81,7 +81,7 @@ class _FlinkServer(Component):
         return Launch(
             (
                 str(java.executable), *memory.jvm, *options.split(),
-                *self._archive(context, java, jars),
+                *self._archive_options(context),
                 *log_options(context, self.name),
                 "-cp", os.pathsep.join(map(str, jars)), self.main,
                 "--configDir", str(conf), *memory.program,
@@ -90,12 +90,17 @@ class _FlinkServer(Component):
             context.home.data / self.name,
         )
 
-    def _archive(self, context: StackContext, java: Java, jars: list[Path]) -> tuple[str, ...]:
-        return archive_options(context, self.main, self.name, java, jars)
+    def _archive(self, context: StackContext) -> ClassArchive:
+        return shared_archive(
+            context, self.main, self.name, flink_java(context), self._jars(context)
+        )
+
+    def _archive_options(self, context: StackContext) -> tuple[str, ...]:
+        return self._archive(context).options()
 
     def ended(self, context: StackContext) -> None:
         """Keep the class archive."""
-        keep_archive(context, self.main, self.name, flink_java(context), self._jars(context))
+        self._archive(context).keep()
 
     @staticmethod
     def _jars(context: StackContext) -> list[Path]:
@@ -152,11 +157,11 @@ class TaskManager(_FlinkServer):
             "query": 6150 + number,
         }
 
-    def _archive(self, context: StackContext, java: Java, jars: list[Path]) -> tuple[str, ...]:
-        options = super()._archive(context, java, jars)
+    def _archive_options(self, context: StackContext) -> tuple[str, ...]:
+        archive = self._archive(context)
         # All workers load the same classes: the first one writes them down for all.
-        making = options[0].startswith("-XX:ArchiveClassesAtExit")
-        return () if making and not self.name.endswith("-1") else options
+        useful = archive.file.exists() or self.name.endswith("-1")
+        return archive.options() if useful else ()
 
     def address(self, context: StackContext) -> str:
         """Return the address of the worker's control port."""

@@ -113,4 +113,4 @@ def _ask(conf: Path, command: str, java: Java) -> tuple[str, str]:
 
 def flink_java(context: StackContext) -> Java:
     """Return the Java that Flink runs on."""
-    return context.java(FLINK_JAVA, "Flink")
+    return context.java(FLINK_JAVA)

@@ -10,9 +10,9 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from control.errors import SluiceError
-from control.stack.class_archive import archive_options, keep_archive
+from control.stack.class_archive import ClassArchive, shared_archive
 from control.stack.component import Component, NotReadyError, StackContext
-from control.stack.java import KAFKA_JAVA, Java
+from control.stack.java import KAFKA_JAVA
 from control.stack.process import Launch, base_environment
 
 _CLUSTER_ID = "c2x1aWNlLWxvY2FsLXN0YQ"
@@ -80,7 +80,7 @@ class Kafka(Component):
     def _command(
         self, context: StackContext, main: str, *arguments: str, options: tuple[str, ...] = ()
     ) -> tuple[str, ...]:
-        java = context.java(KAFKA_JAVA, "Kafka")
+        java = context.java(KAFKA_JAVA)
         conf = context.home.conf / self.name
         jars = context.cache.jars(context.artifacts["kafka"])
         return (
@@ -104,7 +104,7 @@ class Kafka(Component):
     def launch(self, context: StackContext) -> Launch:
         """Start the broker."""
         conf = context.home.conf / self.name / "server.properties"
-        options = archive_options(context, *self._archive(context))
+        options = self._archive(context).options()
         return Launch(
             self._command(context, "kafka.Kafka", str(conf), options=options),
             self.log(context), base_environment(), context.home.data / self.name,
@@ -112,11 +112,11 @@ class Kafka(Component):
 
     def ended(self, context: StackContext) -> None:
         """Keep the class archive."""
-        keep_archive(context, *self._archive(context))
+        self._archive(context).keep()
 
-    def _archive(self, context: StackContext) -> tuple[str, str, Java, list[Path]]:
+    def _archive(self, context: StackContext) -> ClassArchive:
         jars = context.cache.jars(context.artifacts["kafka"])
-        return self.name, self.name, context.java(KAFKA_JAVA, "Kafka"), jars
+        return shared_archive(context, self.name, self.name, context.java(KAFKA_JAVA), jars)
 
     def probe(self, context: StackContext) -> str:
         """Ask the broker for its metadata."""

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from textwrap import dedent
 
+from control.stack.class_archive import ClassArchive, shared_archive
 from control.stack.component import Component, NotReadyError, StackContext
 from control.stack.java import FLINK_JAVA
 from control.stack.ports import HOST
@@ -50,20 +51,31 @@ class Zookeeper(Component):
 
     def launch(self, context: StackContext) -> Launch:
         """Start one ZooKeeper, without peers."""
-        java = context.java(FLINK_JAVA, "ZooKeeper")
-        jars = sorted(str(jar) for jar in (FLINK_DIST / "lib").glob("*.jar")
-                      if jar.name.startswith(("flink-dist", "log4j")))
+        java = context.java(FLINK_JAVA)
         return Launch(
             (
                 str(java.executable), "-Xms16m", "-Xmx96m", "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1", *log_options(context, self.name),
-                "-cp", os.pathsep.join(jars),
-                _MAIN,
+                "-XX:TieredStopAtLevel=1", *self._archive(context).options(),
+                *log_options(context, self.name),
+                "-cp", os.pathsep.join(map(str, self._jars())), _MAIN,
                 "--zkConfigFile", str(context.home.conf / self.name / "zoo.cfg"), "--peerId", "1",
             ),
             context.home.logs / f"{self.name}.out", base_environment(),
             context.home.data / self.name,
         )
+
+    def ended(self, context: StackContext) -> None:
+        """Keep the class archive."""
+        self._archive(context).keep()
+
+    def _archive(self, context: StackContext) -> ClassArchive:
+        java = context.java(FLINK_JAVA)
+        return shared_archive(context, self.name, self.name, java, self._jars())
+
+    @staticmethod
+    def _jars() -> list[Path]:
+        return sorted(jar for jar in (FLINK_DIST / "lib").glob("*.jar")
+                      if jar.name.startswith(("flink-dist", "log4j")))
 
     def probe(self, context: StackContext) -> str:
         """Ask for the server's state by its four-letter command."""

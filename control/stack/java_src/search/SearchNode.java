@@ -10,11 +10,12 @@ import org.elasticsearch.node.Node;
 import org.elasticsearch.plugins.PluginsLoader;
 
 /**
- * Starts Elasticsearch on a Java runtime that lacks the JDK's debugger modules.
+ * Starts Elasticsearch without its launcher and without its agent.
  *
- * <p>The distribution's own main attaches an agent that guards the node against its plugins, and
- * that agent wants a whole JDK. This one starts the same node without the guard: there are no
- * plugins here but the distribution's own.
+ * <p>The launcher is a second Java process just to put the options together. The agent guards the
+ * node against its plugins, wants a whole JDK, and patches java.base, which rules out a class
+ * archive. This starts the same node without them: there are no plugins here but the
+ * distribution's own.
  */
 public final class SearchNode {
 
