@@ -1,5 +1,8 @@
-"""`sluice events`: make and send events."""
+"""`sluice events`: make and send events, follow and find them."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import randbits
 
@@ -9,11 +12,21 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from control.cli.numbers import POSITIVE, SHARE
 from control.cli.output import json_option, print_json
-from control.errors import ExitCode, MisuseError
+from control.errors import ExitCode, MisuseError, SluiceError
+from control.events.decoding import Decoding
 from control.events.generator import DEFAULT_OLDER
 from control.events.producer import TOPIC, Run, Sent, produce
+from control.events.reader import open_reader
+from control.events.render import as_json_object, line, page, printable
+from control.events.selection import Filter, Finder
 from control.events.traffic import Shares
+from control.registry import RegistryClient
 from control.settings import Settings
+
+CLEAN = "events.clean"
+
+# The likeliest place first.
+SEARCHED = (CLEAN, "events.dlq", "events.raw")
 
 
 @click.group()
@@ -69,12 +82,12 @@ def produce_events(  # noqa: PLR0913 - the command's options
         seconds=duration, rate=rate, older=older, manifest=manifest, topic=topic,
         shares=Shares(duplicates, late, out_of_order, invalid, poison),
     )
-    with _line(quiet=as_json) as line:
-        task = line.add_task("", total=None)
+    with _progress(quiet=as_json) as progress:
+        task = progress.add_task("", total=None)
 
         def report(sent: Sent) -> None:
             goal = "" if count is None else f" of {count:,}"
-            line.update(
+            progress.update(
                 task, description=f"{sent.count:,}{goal} messages sent, {sent.rate:,.0f}/s"
             )
 
@@ -85,6 +98,85 @@ def produce_events(  # noqa: PLR0913 - the command's options
         _print_summary(sent, run)
     if sent.interrupted:
         raise click.exceptions.Exit(ExitCode.FAILED)
+
+
+@events.command("tail")
+@click.argument("topic", default=CLEAN)
+@click.option("--from-start", is_flag=True, help="Begin with the oldest message, not the next one.")
+@click.option("--no-follow", is_flag=True, help="End with the newest message there is now.")
+@click.option("--count", type=click.IntRange(min=1), help="End after so many are shown.")
+@click.option("--domain", help="Only this domain's events.")
+@click.option("--tenant", help="Only this tenant's.")
+@click.option("--type", "event_type", help="Only this type, as in transaction.failed.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.pass_obj
+def tail_events(  # noqa: PLR0913 - the command's options
+    settings: Settings, *, topic: str, from_start: bool, no_follow: bool, count: int | None,
+    domain: str | None, tenant: str | None, event_type: str | None, as_json: bool,
+) -> None:
+    """Show messages of TOPIC (events.clean by default) as they come, a line each.
+
+    Decodes every topic that carries registered records. Transactions that were not committed are
+    not shown. What cannot be decoded is shown with its first bytes, unless a filter is given.
+    """
+    wanted = Filter(domain, tenant, event_type)
+    shown = 0
+    with _decoding(settings) as decoding, open_reader(settings.kafka_bootstrap) as reader:
+        try:
+            for record in reader.follow(topic, from_start=from_start, to_end=no_follow):
+                decoded = decoding.decode(record.value)
+                if not wanted.takes(decoded):
+                    continue
+                click.echo(
+                    json.dumps(as_json_object(record, decoded), ensure_ascii=False) if as_json
+                    else line(record, decoded)
+                )
+                shown += 1
+                if shown == count:
+                    return
+        except KeyboardInterrupt:
+            # The usual way to end it.
+            return
+
+
+@contextmanager
+def _decoding(settings: Settings) -> Iterator[Decoding]:
+    registry = RegistryClient(settings.registry_url)
+    try:
+        yield Decoding(registry.schema_by_id)
+    finally:
+        registry.close()
+
+
+@events.command("show")
+@click.argument("event_id")
+@click.option("--topic", "topics", multiple=True,
+              help=f"Where to look, more than once if need be.  [default: {', '.join(SEARCHED)}]")
+@click.option("--limit", type=click.IntRange(min=1), default=200_000, show_default=True,
+              help="How many messages to look at in each topic, the newest first.")
+@json_option
+@click.pass_obj
+def show_event(
+    settings: Settings, event_id: str, topics: tuple[str, ...], limit: int, *, as_json: bool
+) -> None:
+    """Find an event by its id, say where it lies, and print it whole."""
+    searched = topics or SEARCHED
+    with _decoding(settings) as decoding, open_reader(settings.kafka_bootstrap) as reader:
+        finder = Finder(event_id, decoding)
+        for topic in searched:
+            record = reader.search(topic, limit, finder.wants)
+            if record is not None:
+                decoded = decoding.decode(record.value)
+                if as_json:
+                    print_json(as_json_object(record, decoded))
+                else:
+                    click.echo(page(record, decoded))
+                return
+    message = (
+        f"No event {printable(event_id)} among the last {limit:,} messages of"
+        f" {', '.join(searched)}."
+    )
+    raise SluiceError(message, "--limit looks further back, --topic elsewhere.")
 
 
 def _print_summary(sent: Sent, run: Run) -> None:
@@ -106,7 +198,7 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in most_first)
 
 
-def _line(*, quiet: bool) -> Progress:
+def _progress(*, quiet: bool) -> Progress:
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), console=Console(stderr=True),
         transient=True, disable=quiet,

@@ -19,7 +19,7 @@ _IN_FLIGHT_BYTES = 32 * 2**20
 # A broker that is back within this time costs nothing but the time.
 _DELIVERY_SECONDS = 120
 _ACK_SECONDS = _DELIVERY_SECONDS + 15
-_CONNECT_SECONDS = 15
+_CONNECT_SECONDS = 10
 _REMEMBERED_KEYS = 100_000
 
 # As events.raw allows.

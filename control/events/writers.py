@@ -1,39 +1,49 @@
-"""Avro writers for flat records, made once for each schema: half of fastavro's time for an event.
+"""Avro writers of whole records: compiled where the record is flat, fastavro's otherwise.
 
 Made-up events are the load of every benchmark: what writes them must cost less than what reads
-them. A schema with anything but plain fields goes through fastavro.
+them, and fastavro's writer was the dearest step of making one.
 """
 
 from collections.abc import Callable
 from io import BytesIO
-from struct import Struct
 from typing import Any
 
 from fastavro import schemaless_writer
 
+from control.events.event import Body
 from udfs.contract import Schema
 from udfs.physical import parse_physical
+from udfs.record_writer import compile_writer
 
-Writer = Callable[[Any], bytes]
+Writer = Callable[[Body], bytes]
 
-_DOUBLE = Struct("<d").pack
-_FLOAT = Struct("<f").pack
+_PLAIN = frozenset({"string", "bytes", "long", "int", "double", "boolean"})
 
 
 def record_writer(schema: Schema) -> Writer:
-    """Return what writes a record's fields, given as a dictionary."""
-    fields = [(field["name"], _writer(field["type"])) for field in schema["fields"]]
-    if any(write is None for _, write in fields):
+    """Return what writes a record's fields; a missing one takes its default."""
+    fields = schema["fields"]
+    plain = {field["name"]: _plain(field["type"]) for field in fields}
+    if None in plain.values():
         return _by_fastavro(schema)
-    defaults = {field["name"]: field["default"] for field in schema["fields"] if "default" in field}
+    write = compile_writer(
+        {**schema, "fields": [{"name": name, "type": kind} for name, kind in plain.items()]}
+    )
+    # A later version has fields that the generator does not know.
+    defaults = {
+        field["name"]: _default(field["default"], plain[field["name"]])
+        for field in fields if "default" in field
+    }
+    symbols = [
+        (field["name"], {None: None} | {symbol: index for index, symbol in enumerate(found)})
+        for field in fields if (found := _symbols(field["type"]))
+    ]
 
-    def record(body: dict[str, Any]) -> bytes:
-        try:
-            return b"".join([write(body[name]) for name, write in fields])  # type: ignore[misc]
-        except KeyError:
-            # A later version has fields that the generator does not know.
-            full = {**defaults, **body}
-            return b"".join([write(full[name]) for name, write in fields])  # type: ignore[misc]
+    def record(body: Body) -> bytes:
+        full = {**defaults, **body}
+        for name, numbers in symbols:
+            full[name] = numbers[full[name]]
+        return write(full)
 
     return record
 
@@ -41,7 +51,7 @@ def record_writer(schema: Schema) -> Writer:
 def _by_fastavro(schema: Schema) -> Writer:
     parsed = parse_physical(schema)
 
-    def record(body: dict[str, Any]) -> bytes:
+    def record(body: Body) -> bytes:
         out = BytesIO()
         schemaless_writer(out, parsed, body)
         return out.getvalue()
@@ -49,62 +59,28 @@ def _by_fastavro(schema: Schema) -> Writer:
     return record
 
 
-def integer(value: int) -> bytes:
-    """Return an int or long: zigzag, seven bits a byte, the low ones first."""
-    value = (value << 1) ^ (value >> 63)
-    out = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - seven bits
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-# Most integers are lengths and small counts.
-_SMALL = [integer(value) for value in range(1_024)]
-
-
-def _int(value: int) -> bytes:
-    return _SMALL[value] if 0 <= value < len(_SMALL) else integer(value)
-
-
-def _bytes(value: bytes) -> bytes:
-    return _int(len(value)) + value
-
-
-def _string(value: str) -> bytes:
-    return _bytes(value.encode())
-
-
-def _boolean(value: bool) -> bytes:
-    return b"\x01" if value else b"\x00"
-
-
-_PLAIN: dict[str, Writer] = {
-    "int": _int, "long": integer, "bytes": _bytes, "string": _string, "boolean": _boolean,
-    "double": _DOUBLE, "float": _FLOAT,
-}
-
-
-def _writer(kind: Any) -> Writer | None:
+def _plain(kind: Any) -> Any:
+    """Return a type as the wire has it, an enum as a number; None if it is not flat."""
     if isinstance(kind, str):
-        return _PLAIN.get(kind)
+        return kind if kind in _PLAIN else None
     if isinstance(kind, list):
-        return _optional(kind)
-    if kind["type"] == "enum":
-        return {symbol: _int(index) for index, symbol in enumerate(kind["symbols"])}.__getitem__
-    return _writer(kind["type"]) if isinstance(kind["type"], str) else None
+        if len(kind) != 2 or kind[0] != "null":  # noqa: PLR2004 - null and one more
+            return None
+        inner = _plain(kind[1])
+        return ["null", inner] if isinstance(inner, str) else None
+    return "int" if kind["type"] == "enum" else _plain(kind["type"])
 
 
-def _optional(branches: list[Any]) -> Writer | None:
-    if len(branches) != 2 or branches[0] != "null":  # noqa: PLR2004 - null and one more
-        return None
-    inner = _writer(branches[1])
-    if inner is None:
-        return None
-    write = inner
+def _symbols(kind: Any) -> list[str]:
+    """Return the symbols of an enum, also where it is nullable; none for other types."""
+    if isinstance(kind, list):
+        return next((found for branch in kind if (found := _symbols(branch))), [])
+    if not isinstance(kind, dict):
+        return []
+    return list(kind["symbols"]) if kind["type"] == "enum" else _symbols(kind["type"])
 
-    def optional(value: Any) -> bytes:
-        return b"\x00" if value is None else b"\x02" + write(value)
 
-    return optional
+def _default(value: Any, plain: Any) -> Any:
+    # Schemas are JSON: the bytes of a default are written as letters.
+    is_bytes = plain == "bytes" and isinstance(value, str)
+    return value.encode("latin-1") if is_bytes else value
