@@ -57,6 +57,9 @@ def test_the_schemas_folder_is_a_setting(folder: Path, monkeypatch: pytest.Monke
     assert load_settings().schemas == folder
     monkeypatch.delenv("SLUICE_SCHEMAS")
     assert load_settings().schemas == SCHEMAS
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("SLUICE_SCHEMAS", "schemas")
+    assert load_settings().schemas == folder
 
 
 def test_a_good_check_is_zero_and_says_what_was_done(capsys: Output) -> None:
