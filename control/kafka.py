@@ -12,6 +12,8 @@ from control.errors import SluiceError
 from control.topics import TopicSpec
 
 _TIMEOUT_MS = 10_000
+# Kafka's own default.
+_DEFAULT_LONGEST_TRANSACTION = 900_000
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,20 @@ def compare_topics(bootstrap: str, specs: tuple[TopicSpec, ...]) -> list[TopicDi
                 for key, value in spec.settings.items() if actual.get(key) != value
             ]
     return differences
+
+
+def longest_transaction(bootstrap: str) -> int:
+    """Return for how many milliseconds the brokers let a transaction stay open."""
+    with admin_client(bootstrap) as admin:
+        brokers = [str(broker["broker_id"]) for broker in admin.describe_cluster()["brokers"]]
+        limits = [
+            int(_values(admin.describe_configs(
+                [ConfigResource(ConfigResourceType.BROKER, name)], config_filter="all"
+            ))
+                .get("transaction.max.timeout.ms", _DEFAULT_LONGEST_TRANSACTION))
+            for name in brokers
+        ]
+    return min(limits, default=_DEFAULT_LONGEST_TRANSACTION)
 
 
 def topic_settings(admin: KafkaAdminClient, topic: str) -> dict[str, str]:

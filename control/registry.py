@@ -90,6 +90,15 @@ class RegistryClient:
         answer = self._find(f"/schemas/ids/{number}")
         return None if answer is None else _avro(answer)
 
+    def id_of(self, subject: str, schema: object) -> int | None:
+        """Return the id of a registered schema; None if the registry does not hold it."""
+        try:
+            return int(self._ask("POST", f"/subjects/{_part(subject)}", _body(schema))["id"])
+        except RegistryRefusedError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
     def register(self, subject: str, schema: object) -> int:
         """Register a schema, or find it registered; return its id."""
         return int(self._ask("POST", f"/subjects/{_part(subject)}/versions", _body(schema))["id"])

@@ -94,6 +94,31 @@ class Settings(BaseSettings):
         "auto", description="json, pretty, or auto: pretty on a terminal"
     )
 
+    checkpoint_seconds: float | None = Field(
+        None, ge=0.1, description="between two checkpoints of a job; default: the cluster's"
+    )
+    buffer_timeout_ms: int = Field(
+        5, ge=0, description="how long a half-full network buffer waits at each hop of a job"
+    )
+    transaction_timeout_minutes: float = Field(
+        24 * 60, gt=0, description="how long a stopped job may take to come back without loss"
+    )
+    ingest_parallelism: int = Field(1, ge=1, description="parallel tasks of ingest")
+    ingest_max_bytes: int = Field(2**20, ge=64, description="the largest event that is taken")
+    ingest_max_age_days: float = Field(365, gt=0, description="how old an event may be")
+    ingest_max_ahead_minutes: float = Field(
+        60, ge=0, description="how far in the future an event may claim to happen"
+    )
+    ingest_late_seconds: float = Field(
+        60, ge=0, description="an event taken later than this after it happened counts as late"
+    )
+    ingest_dedupe_hours: float = Field(
+        48, gt=0, description="for how long a second event with the same id is a duplicate"
+    )
+    ingest_idle_seconds: float = Field(
+        5, gt=0, description="a partition silent for this long does not hold up event time"
+    )
+
     explicit: frozenset[str] = Field(
         frozenset(), description="the addresses that were set by a person, not by the stack"
     )

@@ -70,10 +70,10 @@ class Cleaner:
     ) -> dict[str, Any]:
         """Return the canonical record; the event is used up."""
         attributes = {}
-        for name, text in self._attributes:
+        for name, as_text in self._attributes:
             value = event[name]
             if value is not None:
-                attributes[name] = text(value)
+                attributes[name] = as_text(value)
         text = " ".join([event[name] for name in self._text if event[name]])
         event["text"] = text or None
         event["is_error"] = any(event[name] in values for name, values in self._errors)
@@ -108,7 +108,7 @@ def scale_of(kind: Any) -> int:
 
 def rescale(amount: bytes, places: int) -> bytes:
     """Add decimal places to an exact amount."""
-    number = int.from_bytes(amount, "big", signed=True) * 10**places
+    number = int.from_bytes(amount, "big", signed=True) * int(10**places)
     return number.to_bytes((number.bit_length() + 8) // 8, "big", signed=True)
 
 

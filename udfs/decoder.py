@@ -10,7 +10,7 @@ from fastavro import schemaless_reader
 from udfs.contract import Contract, Domain, Schema, full_name
 from udfs.physical import check_usable, parse_physical
 from udfs.reasons import Reason, RejectedError
-from udfs.wire import HEADER, MAGIC
+from udfs.wire import HEADER_SIZE, MAGIC
 
 DEFAULT_MAX_BYTES = 2**20
 
@@ -48,16 +48,16 @@ class Decoder:
         if size > self._max_bytes:
             detail = f"it has {size:,} bytes; {self._max_bytes:,} may be"
             raise RejectedError(Reason.TOO_LARGE, detail)
-        if size < HEADER.size or message[0] != MAGIC:
+        if size < HEADER_SIZE or message[0] != MAGIC:
             raise _no_header(message)
         number = int.from_bytes(message[1:5], "big", signed=True)
         form = self._forms.get(number) or self._form(number)
         stream = BytesIO(message)
-        stream.seek(HEADER.size)
+        stream.seek(HEADER_SIZE)
         try:
             event = schemaless_reader(stream, form.writer, form.reader)
         # The bytes are anybody's: whatever they make the decoder raise, only they are refused.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             detail = f"{type(error).__name__}: {error}"[:300]
             raise RejectedError(Reason.UNDECODABLE, detail) from error
         if (left := size - stream.tell()):
@@ -103,8 +103,8 @@ class Decoder:
 def _no_header(message: bytes) -> RejectedError:
     if not message:
         return RejectedError(Reason.EMPTY, "the message is empty")
-    if len(message) < HEADER.size:
-        detail = f"it has {len(message)} bytes; the header alone takes {HEADER.size}"
+    if len(message) < HEADER_SIZE:
+        detail = f"it has {len(message)} bytes; the header alone takes {HEADER_SIZE}"
     else:
         detail = f"its first byte is {message[0]}, not {MAGIC}"
     return RejectedError(Reason.NOT_WIRE_FORMAT, detail)

@@ -42,7 +42,7 @@ def rules_of(domain: Domain, limits: TimeLimits) -> tuple[Rule, ...]:
 
 
 def required_ids(event: Event, _received: int) -> Complaint | None:
-    """Tenant, entity and source have a text."""
+    """Demand that tenant, entity and source are there."""
     if event["tenant_id"] and event["entity_id"] and event["source"]:
         return None
     empty = next(name for name in _REQUIRED if not event[name])
@@ -50,7 +50,7 @@ def required_ids(event: Event, _received: int) -> Complaint | None:
 
 
 def uuids(event: Event, _received: int) -> Complaint | None:
-    """Event, correlation and causation ids are UUIDs."""
+    """Demand that event, correlation and causation ids are UUIDs."""
     cause = event["causation_id"]
     if (
         _UUID(event["event_id"]) and _UUID(event["correlation_id"])
@@ -98,15 +98,14 @@ def not_ahead(limits: TimeLimits) -> Rule:
         before = event["occurred_at"] - received
         if before <= most:
             return None
-        return Reason.TOO_FAR_AHEAD, (
-            f"occurred_at is {before // _SECOND:,} s ahead; {limits.max_ahead_minutes * 60:g} may be"
-        )
+        seconds, allowed = before // _SECOND, limits.max_ahead_minutes * 60
+        return Reason.TOO_FAR_AHEAD, f"occurred_at is {seconds:,} s ahead; {allowed:g} may be"
 
     return ahead
 
 
 def amount(event: Event, _received: int) -> Complaint | None:
-    """Amounts are not negative."""
+    """Demand that an amount is not negative."""
     # Two's complement, big end first: the first bit is the sign.
     value = event["amount"]
     if value is None or not value or value[0] < 128:  # noqa: PLR2004
@@ -115,7 +114,7 @@ def amount(event: Event, _received: int) -> Complaint | None:
 
 
 def currency(event: Event, _received: int) -> Complaint | None:
-    """A currency is three capital letters."""
+    """Demand that a currency is three capital letters."""
     value = event["currency"]
     if value is None or _CURRENCY(value):
         return None

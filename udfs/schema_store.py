@@ -29,6 +29,8 @@ _LONGEST_PAUSE_SECONDS = 5.0
 # make it answer the same question for every message.
 _UNKNOWN_SECONDS = 10.0
 _MOST_UNKNOWN = 10_000
+# The Confluent API's own code below a 404.
+_NO_SUCH_SCHEMA = 40403
 
 
 class RegistryAwayError(Exception):
@@ -56,12 +58,20 @@ def fetch_schema(address: RegistryAddress, number: int) -> Schema | None:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
             return _schema(json.load(answer))
     except urllib.error.HTTPError as error:
-        if error.code == HTTPStatus.NOT_FOUND:
+        # A proxy before nothing, or a wrong path, says 404 as well.
+        if error.code == HTTPStatus.NOT_FOUND and _says_no_such_schema(error):
             return None
         reason = f"it answered {error.code}"
         raise RegistryAwayError(reason) from error
     except (OSError, ValueError, KeyError) as error:
         raise RegistryAwayError(str(getattr(error, "reason", error))) from error
+
+
+def _says_no_such_schema(error: urllib.error.HTTPError) -> bool:
+    try:
+        return bool(json.load(error).get("error_code") == _NO_SUCH_SCHEMA)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _request(address: RegistryAddress, path: str) -> urllib.request.Request:
@@ -70,7 +80,7 @@ def _request(address: RegistryAddress, path: str) -> urllib.request.Request:
     url = urllib.parse.urlunsplit(parts._replace(netloc=host)).rstrip("/") + path
     request = urllib.request.Request(url)  # noqa: S310 - the operator's setting
     if parts.username:
-        pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        pair = ":".join(map(urllib.parse.unquote, (parts.username, parts.password or "")))
         request.add_header("Authorization", f"Basic {b64encode(pair.encode()).decode()}")
     return request
 

@@ -3,16 +3,18 @@
 import struct
 
 MAGIC = 0
-HEADER = struct.Struct(">bI")
+HEADER_SIZE = 5
+# Not a struct.Struct: this module travels inside the jobs, and such a one cannot be pickled.
+_HEADER = ">bI"
 
 
 def frame(schema_id: int, body: bytes) -> bytes:
     """Return Avro bytes as a Kafka message."""
-    return HEADER.pack(MAGIC, schema_id) + body
+    return struct.pack(_HEADER, MAGIC, schema_id) + body
 
 
 def schema_id(message: bytes) -> int | None:
     """Return the id that a message names, or None when it is not in the wire format."""
-    if len(message) < HEADER.size or message[0] != MAGIC:
+    if len(message) < HEADER_SIZE or message[0] != MAGIC:
         return None
-    return int(HEADER.unpack_from(message)[1])
+    return int(struct.unpack_from(_HEADER, message)[1])

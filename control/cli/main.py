@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from control.cli import db, demo, doctor, events, schema, stack, tenants
+from control.cli import db, demo, doctor, events, jobs, schema, stack, tenants
 from control.errors import ExitCode, SluiceError
 from control.logs import configure_logging
 from control.settings import ADDRESSES, PREFIX, Settings, load_settings
@@ -44,6 +44,8 @@ cli.add_command(db.db)
 cli.add_command(demo.demo)
 cli.add_command(doctor.doctor)
 cli.add_command(events.events)
+cli.add_command(jobs.jobs)
+cli.add_command(jobs.deploy)
 cli.add_command(tenants.tenants)
 cli.add_command(schema.schema)
 

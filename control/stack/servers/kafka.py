@@ -68,7 +68,7 @@ class Kafka(Component):
             share.coordinator.state.topic.min.isr=1
             share.coordinator.state.topic.num.partitions=1
             # A job that is down for longer than its transaction's timeout loses the transaction.
-            transaction.max.timeout.ms=3600000
+            transaction.max.timeout.ms=86400000
             # After a kill -9 the new start waits until the old session has ended.
             broker.session.timeout.ms=3000
             broker.heartbeat.interval.ms=500

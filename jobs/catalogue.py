@@ -1,0 +1,31 @@
+"""The jobs of the product."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What must be known of a job to start it."""
+
+    name: str
+    purpose: str
+    # Imported only where the job is built: importing PyFlink takes a second.
+    module: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    # Records that the registry must hold before the job starts.
+    records: tuple[str, ...]
+
+
+JOBS = (
+    JobSpec(
+        "ingest", "validates, enriches and deduplicates what producers send", "jobs.ingest",
+        ("events.raw", "reference.tenants"), ("events.clean", "events.dlq"),
+        ("sluice.events.Clean", "sluice.events.DeadLetter"),
+    ),
+)
+
+
+def find_job(name: str) -> JobSpec | None:
+    """Return a job by its name."""
+    return next((job for job in JOBS if job.name == name), None)

@@ -1,0 +1,79 @@
+"""Job `ingest` as the settings want it: ids from the registry, limits from the broker."""
+
+import logging
+from collections.abc import Sequence
+
+from pyflink.datastream import StreamExecutionEnvironment
+
+from control.errors import RefusedError
+from control.kafka import longest_transaction
+from control.registry import RegistryClient
+from control.settings import Settings
+from jobs.cleaning import CleaningPlan
+from jobs.driver import environment
+from jobs.ingest import NAME, IngestGraph, build
+from udfs.contract import Schema, full_name, load_contract
+from udfs.ingestion import IngestRules, SchemaIds
+from udfs.rules import TimeLimits
+from udfs.schema_store import RegistryAddress
+
+_LOG = logging.getLogger(__name__)
+
+# Measured, see docs/adr/0006.
+_MODE = "thread"
+# How much later than others an event may come before event time passes it by.
+_OUT_OF_ORDER_SECONDS = 5.0
+
+
+def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironment:
+    """Return the environment that holds the whole job."""
+    contract = load_contract(settings.schemas)
+    registry = RegistryClient(settings.registry_url)
+    try:
+        ids = SchemaIds(_id(registry, contract.clean), _id(registry, contract.dead_letter))
+    finally:
+        registry.close()
+    rules = IngestRules(
+        settings.ingest_max_bytes,
+        TimeLimits(settings.ingest_max_age_days, settings.ingest_max_ahead_minutes),
+        settings.ingest_late_seconds,
+    )
+    plan = CleaningPlan(
+        contract, ids, rules, RegistryAddress(settings.registry_url.get_secret_value()),
+        "events.raw", "reference.tenants",
+    )
+    env = environment(settings, jars, _MODE, settings.ingest_parallelism)
+    build(env, IngestGraph(
+        cleaning=plan,
+        bootstrap=settings.kafka_bootstrap,
+        clean_topic="events.clean",
+        letter_topic="events.dlq",
+        group=f"sluice-{NAME}",
+        transaction_prefix=f"sluice-{NAME}",
+        transaction_timeout_ms=_transaction_timeout(settings),
+        dedupe_hours=settings.ingest_dedupe_hours,
+        out_of_order_seconds=_OUT_OF_ORDER_SECONDS,
+        idle_seconds=settings.ingest_idle_seconds,
+    ))
+    return env
+
+
+def _id(registry: RegistryClient, schema: Schema) -> int:
+    subject = full_name(schema)
+    number = registry.id_of(subject, schema)
+    if number is None:
+        message = f"The registry does not hold the newest {subject}."
+        raise RefusedError(message, "Run `sluice schema register`.")
+    return number
+
+
+def _transaction_timeout(settings: Settings) -> int:
+    wanted = round(settings.transaction_timeout_minutes * 60_000)
+    longest = longest_transaction(settings.kafka_bootstrap)
+    if longest < wanted:
+        _LOG.warning(
+            "the broker ends a transaction after %d minutes: a job that is down for longer loses"
+            " what it had written since its last checkpoint; raise transaction.max.timeout.ms",
+            longest // 60_000,
+        )
+    return min(wanted, longest)

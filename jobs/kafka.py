@@ -1,0 +1,74 @@
+"""Sources and sinks of the jobs: each with the uid that its state is found by."""
+
+from pyflink.common import Types, WatermarkStrategy
+from pyflink.common.serialization import ByteArraySchema
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream.connectors.base import DeliveryGuarantee
+from pyflink.datastream.connectors.kafka import (
+    KafkaOffsetResetStrategy,
+    KafkaOffsetsInitializer,
+    KafkaRecordSerializationSchema,
+    KafkaSink,
+    KafkaSource,
+)
+
+# Messages of 10 MiB are taken; a dead letter carries one and says why.
+LARGEST_REQUEST = 12 * 2**20
+
+# A batch of one partition; with lz4 about 1,000 events.
+PRODUCER = {
+    "compression.type": "lz4",
+    "batch.size": str(256 * 1024),
+    "linger.ms": "5",
+    "max.request.size": str(LARGEST_REQUEST),
+    "buffer.memory": str(64 * 2**20),
+}
+
+
+def read_topic(
+    env: StreamExecutionEnvironment, bootstrap: str, topic: str, group: str, uid: str,
+    *, from_start: bool = False,
+) -> DataStream:
+    """Read a topic's committed messages as bytes, from the group's offsets or the start."""
+    earliest = KafkaOffsetsInitializer.earliest()
+    source = (
+        KafkaSource.builder()
+        .set_bootstrap_servers(bootstrap)
+        .set_topics(topic)
+        .set_group_id(group)
+        .set_starting_offsets(
+            earliest if from_start
+            else KafkaOffsetsInitializer.committed_offsets(KafkaOffsetResetStrategy.EARLIEST)
+        )
+        .set_property("isolation.level", "read_committed")
+        .set_property("partition.discovery.interval.ms", "30000")
+        .set_value_only_deserializer(ByteArraySchema())
+        .build()
+    )
+    # The time that counts is inside the message: watermarks are made after decoding.
+    return env.from_source(
+        source, WatermarkStrategy.no_watermarks(), topic,
+        type_info=Types.PRIMITIVE_ARRAY(Types.BYTE()),
+    ).uid(uid)
+
+
+def write_topic(
+    stream: DataStream, bootstrap: str, topic: str, prefix: str, timeout_ms: int, uid: str
+) -> None:
+    """Write bytes to a topic, exactly once."""
+    sink = (
+        KafkaSink.builder()
+        .set_bootstrap_servers(bootstrap)
+        .set_delivery_guarantee(DeliveryGuarantee.EXACTLY_ONCE)
+        .set_transactional_id_prefix(prefix)
+        .set_property("transaction.timeout.ms", str(timeout_ms))
+        .set_record_serializer(
+            KafkaRecordSerializationSchema.builder()
+            .set_topic(topic)
+            .set_value_serialization_schema(ByteArraySchema())
+            .build()
+        )
+    )
+    for key, value in PRODUCER.items():
+        sink.set_property(key, value)
+    stream.sink_to(sink.build()).name(topic).uid(uid)
