@@ -1,14 +1,14 @@
 """Read topics for a person: follow them, or search them backwards."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from control.errors import MisuseError, SluiceError
+from control.errors import MisuseError, SluiceError, TimedOutError
 
 _CONNECT_MS = 10_000
 _POLL_MS = 500
@@ -17,6 +17,11 @@ _POLL_MS = 500
 _WINDOW = 5_000
 # The end of a window that never comes: it lies in a transaction that is still open.
 _STALLED_SECONDS = 3.0
+# Whoever must see everything waits for longer, and is told if it does not come.
+_MISSING_SECONDS = 30.0
+
+# In each partition the first offset, and the one after the last.
+Spans = dict[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,40 @@ class Reader:
             progress(seen)
         return None
 
-    def _until(self, ends: dict[TopicPartition, int]) -> Iterator[Record]:
+    def spans(
+        self, topic: str, since: int | None = None, until: int | None = None
+    ) -> Spans:
+        """Return where a topic's committed messages lie, or those of a time (ms since 1970)."""
+        partitions = self._partitions(topic)
+        starts = self._consumer.beginning_offsets(partitions)
+        ends = self._consumer.end_offsets(partitions)
+        firsts = starts if since is None else self._at(partitions, since, ends)
+        lasts = ends if until is None else self._at(partitions, until, ends)
+        return {part.partition: (firsts[part], lasts[part]) for part in partitions}
+
+    def between(self, topic: str, spans: Mapping[int, tuple[int, int]]) -> Iterator[Record]:
+        """Yield every committed message of these offsets, or raise when some cannot be read."""
+        ends = {TopicPartition(topic, number): end for number, (first, end) in spans.items()
+                if end > first}
+        if not ends:
+            return
+        self._consumer.assign(list(ends))
+        self._consumer.resume(*ends)
+        for part in ends:
+            self._consumer.seek(part, spans[part.partition][0])
+        yield from self._until(ends, whole=True)
+
+    def _at(
+        self, partitions: list[TopicPartition], moment: int, ends: dict[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        found = self._consumer.offsets_for_times(dict.fromkeys(partitions, moment))
+        return {part: ends[part] if (at := found.get(part)) is None else min(at.offset, ends[part])
+                for part in partitions}
+
+    def _until(
+        self, ends: dict[TopicPartition, int], *, whole: bool = False
+    ) -> Iterator[Record]:
+        patience = _MISSING_SECONDS if whole else _STALLED_SECONDS
         moved = time.monotonic()
         left, before = dict(ends), -1
         while left:
@@ -98,7 +136,9 @@ class Reader:
                 left = {part: end for part, end in left.items() if part not in done}
             if done or sum(positions.values()) != before:
                 before, moved = sum(positions.values()), time.monotonic()
-            elif time.monotonic() - moved > _STALLED_SECONDS:
+            elif time.monotonic() - moved > patience:
+                if whole:
+                    raise _unread(positions, left)
                 return
 
     def _poll(self) -> Iterator[Record]:
@@ -138,6 +178,17 @@ def open_reader(bootstrap: str) -> Iterator[Reader]:
         raise _error(bootstrap, error) from error
     finally:
         consumer.close()
+
+
+def _unread(
+    positions: dict[TopicPartition, int], ends: dict[TopicPartition, int]
+) -> TimedOutError:
+    part, position = next(iter(positions.items()))
+    message = (
+        f"{part.topic}, partition {part.partition}, cannot be read beyond offset {position:,}"
+        f" of {ends[part]:,}: a transaction is still open there."
+    )
+    return TimedOutError(message, "Try again later: the broker ends what its producer forgot.")
 
 
 def _error(bootstrap: str, error: Exception) -> SluiceError:
