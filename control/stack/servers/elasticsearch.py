@@ -6,7 +6,7 @@ from textwrap import dedent
 
 from control.stack.class_archive import ClassArchive
 from control.stack.component import Component, NotReadyError, StackContext
-from control.stack.java import ELASTICSEARCH_JAVA, Java
+from control.stack.java import ELASTICSEARCH_JAVA, LATE_COMPILER, Java
 from control.stack.java_build import build_search_node
 from control.stack.ports import HOST
 from control.stack.probing import ask
@@ -34,16 +34,6 @@ _OPTIONS = (
       for package in ("codecs.lucene99", "codecs.hnsw", "internal.vectorization")),
     "--enable-native-access=ALL-UNNAMED,org.elasticsearch.nativeaccess,"
     "org.elasticsearch.foreign,org.apache.lucene.core",
-)
-
-# The second compiler takes a quarter of the 9 CPU-seconds of a start. Called for ten times later,
-# it still gets what a load makes hot. Without it a start costs 4 CPU-seconds instead of 7, but the
-# fourth load of 150,000 documents 26 instead of 9.
-_LATE_COMPILER = (
-    "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=6000",
-    "-XX:Tier4CompileThreshold=150000",
-    "-XX:Tier4BackEdgeThreshold=400000",
 )
 
 
@@ -113,7 +103,7 @@ class Elasticsearch(Component):
         environment = context.area.environment(base_environment())
         return Launch(
             (
-                str(java / "bin" / "java"), *_OPTIONS, *_LATE_COMPILER,
+                str(java / "bin" / "java"), *_OPTIONS, *LATE_COMPILER,
                 *self._archive(context).options(),
                 f"-Djava.io.tmpdir={environment['TMPDIR']}",
                 f"-Des.path.home={program}", "-Des.distribution.type=zip",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from control.stack.class_archive import ClassArchive, shared_archive
 from control.stack.component import Component, NotReadyError, StackContext
-from control.stack.java import FLINK_JAVA
+from control.stack.java import FLINK_JAVA, LATE_COMPILER
 from control.stack.java_build import build_plugins
 from control.stack.probing import ask
 from control.stack.process import Launch, base_environment
@@ -81,7 +81,7 @@ class _FlinkServer(Component):
         return Launch(
             (
                 str(java.executable), *memory.jvm, *options.split(),
-                *self._archive_options(context),
+                *LATE_COMPILER, *self._archive_options(context),
                 *log_options(context, self.name),
                 "-cp", os.pathsep.join(map(str, jars)), self.main,
                 "--configDir", str(conf), *memory.program,

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from control.errors import SluiceError
 from control.stack.class_archive import ClassArchive, shared_archive
 from control.stack.component import Component, NotReadyError, StackContext
-from control.stack.java import KAFKA_JAVA
+from control.stack.java import KAFKA_JAVA, LATE_COMPILER
 from control.stack.process import Launch, base_environment
 
 _CLUSTER_ID = "c2x1aWNlLWxvY2FsLXN0YQ"
@@ -85,7 +85,7 @@ class Kafka(Component):
         jars = context.cache.jars(context.artifacts["kafka"])
         return (
             str(java.executable), "-Xms128m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
-            *options,
+            *LATE_COMPILER, *options,
             f"-Dlog4j2.configurationFile={conf / 'log4j2.yaml'}",
             "-cp", os.pathsep.join(map(str, jars)), main, *arguments,
         )
