@@ -38,9 +38,9 @@ class Deck(Generic[T]):
         return self._first.pop() if self._first else self._weighted.draw(chance)
 
 
-def hexadecimal(chance: random.Random, digits: int) -> str:
-    """Return random digits."""
-    return f"{chance.getrandbits(digits * 4):0{digits}x}"
+def hexadecimal(chance: random.Random, size: int) -> str:
+    """Return that many random bytes as digits."""
+    return chance.getrandbits(size * 8).to_bytes(size).hex()
 
 
 def uuid4(digits: str) -> str:

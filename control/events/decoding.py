@@ -12,7 +12,7 @@ from fastavro import schemaless_reader
 from udfs.contract import Schema, full_name
 from udfs.physical import check_usable, parse_physical
 from udfs.reasons import RejectedError
-from udfs.wire import HEADER, MAGIC, schema_id
+from udfs.wire import HEADER_SIZE, MAGIC, schema_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000}
@@ -57,7 +57,7 @@ class Decoding:
             return Decoded(problem="empty")
         number = schema_id(value)
         if number is None:
-            short = len(value) < HEADER.size
+            short = len(value) < HEADER_SIZE
             return Decoded(problem="too short" if short else f"first byte is not {MAGIC}")
         form = self._forms.get(number)
         if form is None:
@@ -89,7 +89,7 @@ class Decoding:
 
 def _read(value: bytes, number: int, form: _Form) -> Decoded:
     stream = BytesIO(value)
-    stream.seek(HEADER.size)
+    stream.seek(HEADER_SIZE)
     try:
         fields = schemaless_reader(stream, form.parsed, None)
     # The bytes are anybody's: whatever they make the decoder raise is told.

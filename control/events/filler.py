@@ -53,9 +53,9 @@ def _integer(chance: Random, kind: Any, _name: str, now: int) -> int:
 
 def _text(chance: Random, kind: Any, name: str, _now: int) -> str:
     if kind.get("logicalType") == "uuid":
-        return uuid4(hexadecimal(chance, 32))
+        return uuid4(hexadecimal(chance, 16))
     # Ingest holds every domain's currency to its rule.
-    return "EUR" if name == "currency" else f"{name}-{hexadecimal(chance, 4)}"
+    return "EUR" if name == "currency" else f"{name}-{hexadecimal(chance, 2)}"
 
 
 def _bytes(chance: Random, _kind: Any, _name: str, _now: int) -> bytes:

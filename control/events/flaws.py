@@ -8,7 +8,7 @@ from control.events.chance import between
 from control.events.encoder import Encoder
 from control.events.event import Body, Event, to_bytes
 from udfs.reasons import Reason
-from udfs.wire import HEADER, MAGIC, frame
+from udfs.wire import HEADER_SIZE, MAGIC, frame
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
@@ -102,7 +102,7 @@ def _empty(_chance: Random, _sound: bytes, _event: Event, _encoder: Encoder) -> 
 
 
 def _short(chance: Random, sound: bytes, _event: Event, _encoder: Encoder) -> bytes:
-    return sound[:chance.randrange(1, HEADER.size)]
+    return sound[:chance.randrange(1, HEADER_SIZE)]
 
 
 def _wrong_magic(chance: Random, sound: bytes, _event: Event, _encoder: Encoder) -> bytes:
@@ -111,7 +111,7 @@ def _wrong_magic(chance: Random, sound: bytes, _event: Event, _encoder: Encoder)
 
 def _truncated(chance: Random, sound: bytes, _event: Event, _encoder: Encoder) -> bytes:
     # Avro has no optional end: whatever is cut off is missed.
-    return sound[:chance.randrange(HEADER.size, len(sound))]
+    return sound[:chance.randrange(HEADER_SIZE, len(sound))]
 
 
 def _trailing(chance: Random, sound: bytes, _event: Event, _encoder: Encoder) -> bytes:
@@ -131,7 +131,7 @@ def _bad_text(_chance: Random, sound: bytes, event: Event, _encoder: Encoder) ->
 
 
 def _unknown_id(chance: Random, sound: bytes, _event: Event, _encoder: Encoder) -> bytes:
-    return frame(chance.choice(_UNKNOWN_IDS), sound[HEADER.size:])
+    return frame(chance.choice(_UNKNOWN_IDS), sound[HEADER_SIZE:])
 
 
 def _wrong_id(_chance: Random, _sound: bytes, event: Event, encoder: Encoder) -> bytes:
@@ -140,7 +140,7 @@ def _wrong_id(_chance: Random, _sound: bytes, event: Event, encoder: Encoder) ->
 
 
 def _huge(chance: Random, sound: bytes, _event: Event, _encoder: Encoder) -> bytes:
-    return sound[:HEADER.size] + chance.randbytes(chance.choice(_HUGE))
+    return sound[:HEADER_SIZE] + chance.randbytes(chance.choice(_HUGE))
 
 
 POISON = (

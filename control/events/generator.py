@@ -108,7 +108,7 @@ class Generator:
     def _linked(
         self, order: Order, event_type: str, entity: str, source: str, fields: Body
     ) -> Body:
-        digits = hexadecimal(self._chance, 48)
+        digits = hexadecimal(self._chance, 24)
         cause, order.cause = order.cause, uuid4(digits)
         return {
             "event_id": order.cause, "event_type": event_type, "occurred_at": self._now(),
@@ -141,7 +141,7 @@ class Generator:
 
     def _unlinked(self, event_type: str, entity: str, source: str, fields: Body) -> Body:
         # Drawn at once: two UUIDs, a trace and a span.
-        digits = hexadecimal(self._chance, 112)
+        digits = hexadecimal(self._chance, 56)
         return {
             "event_id": uuid4(digits), "event_type": event_type, "occurred_at": self._now(),
             "tenant_id": self._tenants.draw(self._chance), "entity_id": entity,

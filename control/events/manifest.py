@@ -53,11 +53,12 @@ class Manifest:
         self._ends = []
         lines = []
         for message in messages:
-            line = self._lines.line(message).encode()
+            # All of it is ASCII: as many bytes as letters.
+            line = self._lines.line(message)
             lines.append(line)
             end += len(line)
             self._ends.append(end)
-        left = memoryview(b"".join(lines))
+        left = memoryview("".join(lines).encode("ascii"))
         try:
             while left:
                 left = left[os.write(self._file, left):]
@@ -88,19 +89,21 @@ class _Lines:
 
     def line(self, message: Message) -> str:
         """Return a message's line."""
-        # json.dumps would take twice as long; only what is not known to be plain goes through it.
-        start = (
-            f'{{"event_id": {_quoted(message.event_id)}, "kind": "{message.kind.value}", '
-            f'"tenant_id": {_quoted(message.tenant_id)}, "occurred_at": '
-            f'{self._time(message.occurred_at)}, "expect": "{message.kind.expect}"'
-        )
+        kind = message.kind
+        event_id, tenant = message.event_id, message.tenant_id
         if message.reason is None:
-            return f"{start}}}\n"
+            # json.dumps takes four times as long; the ids of sound events need no care.
+            return (
+                f'{{"event_id": "{event_id}", "kind": "{kind}", "tenant_id": "{tenant}", '
+                f'"occurred_at": {self._time(message.occurred_at)}, "expect": "{kind.expect}"}}\n'
+            )
         # Poison has no id: its digest tells it from the others in the dead letters.
         digest = hashlib.sha256(message.value).hexdigest()
         return (
-            f'{start}, "reason": "{message.reason}", "detail": "{message.detail}", '
-            f'"sha256": "{digest}"}}\n'
+            f'{{"event_id": {json.dumps(event_id)}, "kind": "{kind}", '
+            f'"tenant_id": {json.dumps(tenant)}, '
+            f'"occurred_at": {self._time(message.occurred_at)}, "expect": "{kind.expect}", '
+            f'"reason": "{message.reason}", "detail": "{message.detail}", "sha256": "{digest}"}}\n'
         )
 
     def _time(self, micros: int | None) -> str:
@@ -111,9 +114,3 @@ class _Lines:
             self._second = second
             self._text = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
         return f'"{self._text}.{rest:06d}Z"'
-
-
-def _quoted(text: str | None) -> str:
-    if text is None:
-        return "null"
-    return f'"{text}"' if text.replace("-", "").isalnum() and text.isascii() else json.dumps(text)

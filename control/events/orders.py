@@ -29,9 +29,9 @@ class Order:
         self.tenant = tenant
         # One service sends all of its steps, with one version of the schema.
         self.version = version
-        self.entity = f"order-{hexadecimal(chance, 10)}"
-        self.correlation = uuid4(hexadecimal(chance, 32))
-        self.trace = hexadecimal(chance, 32)
+        self.entity = f"order-{hexadecimal(chance, 5)}"
+        self.correlation = uuid4(hexadecimal(chance, 16))
+        self.trace = hexadecimal(chance, 16)
         self.cause: str | None = None
         self.failed = chance.random() < _FAILS
         self._steps = ["failed" if self.failed else "captured", "authorised", "created"]

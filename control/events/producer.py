@@ -1,6 +1,7 @@
 """One run of the generator: messages at an even pace, listed before they leave."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -65,12 +66,12 @@ class Sent:
     def add(self, messages: Sequence[Message]) -> None:
         """Count messages."""
         self.count += len(messages)
-        for message in messages:
-            self.size += len(message.value)
-            kind, domain = message.kind.value, message.domain
-            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        self.size += sum([len(message.value) for message in messages])
+        for kind, count in Counter([message.kind for message in messages]).items():
+            self.kinds[kind.value] = self.kinds.get(kind.value, 0) + count
+        for domain, count in Counter([message.domain for message in messages]).items():
             if domain is not None:
-                self.domains[domain] = self.domains.get(domain, 0) + 1
+                self.domains[domain] = self.domains.get(domain, 0) + count
 
 
 def produce(settings: Settings, run: Run, report: Callable[[Sent], None]) -> Sent:

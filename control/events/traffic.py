@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from itertools import accumulate
 from random import Random
+from typing import Self
 
 from control.errors import MisuseError
 from control.events.chance import Deck, between
@@ -25,21 +26,26 @@ _OUT_OF_ORDER = (1, 15)
 
 
 class Kind(StrEnum):
-    """What a message is, and what should become of it."""
+    """What a message is, and what an observer should find of it."""
 
-    EVENT = "event"
-    LATE = "late"
-    OUT_OF_ORDER = "out_of_order"
-    DUPLICATE = "duplicate"
-    INVALID = "invalid"
-    POISON = "poison"
+    expect: str
 
-    @property
-    def expect(self) -> str:
-        """What an observer should find of it."""
-        if self is Kind.DUPLICATE:
-            return "duplicate"
-        return "dlq" if self in {Kind.INVALID, Kind.POISON} else "clean"
+    EVENT = "event", "clean"
+    LATE = "late", "clean"
+    OUT_OF_ORDER = "out_of_order", "clean"
+    DUPLICATE = "duplicate", "duplicate"
+    INVALID = "invalid", "dlq"
+    POISON = "poison", "dlq"
+
+    def __new__(cls, value: str, expect: str) -> Self:
+        """Make a member with what to expect of it."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.expect = expect
+        return member
+
+    # Counted for each message: an enum's own hash is written in Python.
+    __hash__ = str.__hash__
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,10 @@ class Traffic:
         self._remembered = remembered
         self._past: list[Message] = []
         self._next = 0
-        self._kinds = (Kind.DUPLICATE, Kind.LATE, Kind.OUT_OF_ORDER, Kind.INVALID, Kind.POISON,
-                       Kind.EVENT)
+        self._makers = (
+            self._duplicate, self._late, self._out_of_order, self._spoiled, self._poisoned,
+            self._event,
+        )
         self._bounds = list(accumulate((
             shares.duplicates, shares.late, shares.out_of_order, shares.invalid, shares.poison,
         )))
@@ -109,14 +117,9 @@ class Traffic:
 
     def messages(self) -> Iterator[Message]:
         """Yield messages for ever."""
-        draw, bounds, kinds = self._chance.random, self._bounds, self._kinds
-        makers = {
-            Kind.DUPLICATE: self._duplicate, Kind.LATE: self._late,
-            Kind.OUT_OF_ORDER: self._out_of_order, Kind.INVALID: self._spoiled,
-            Kind.POISON: self._poisoned, Kind.EVENT: self._event,
-        }
+        draw, bounds, makers = self._chance.random, self._bounds, self._makers
         while True:
-            yield makers[kinds[bisect(bounds, draw())]]()
+            yield makers[bisect(bounds, draw())]()
 
     def _event(self) -> Message:
         return self._sound(self._generator.event(), Kind.EVENT)
@@ -169,7 +172,7 @@ class Traffic:
         event = self._generator.lone(flaw.domain)
         flaw.spoil(self._chance, event.body)
         message = self._message(event, Kind.INVALID, self._encoder.encode(event))
-        message.reason, message.detail = flaw.reason.code, flaw.name
+        message.reason, message.detail = flaw.reason.value, flaw.name
         return message
 
     def _poisoned(self) -> Message:
@@ -179,5 +182,5 @@ class Traffic:
         # Keyed as the sound event would be: it arrives among that tenant's others.
         return Message(
             event.body["tenant_id"].encode(), value, Kind.POISON, None, None, None, None,
-            flaw.reason.code, flaw.name,
+            flaw.reason.value, flaw.name,
         )

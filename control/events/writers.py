@@ -34,13 +34,14 @@ def record_writer(schema: Schema) -> Writer:
         field["name"]: _default(field["default"], plain[field["name"]])
         for field in fields if "default" in field
     }
+    count = len(fields)
     symbols = [
         (field["name"], {None: None} | {symbol: index for index, symbol in enumerate(found)})
         for field in fields if (found := _symbols(field["type"]))
     ]
 
     def record(body: Body) -> bytes:
-        full = {**defaults, **body}
+        full = {**defaults, **body} if len(body) < count else body.copy()
         for name, numbers in symbols:
             full[name] = numbers[full[name]]
         return write(full)

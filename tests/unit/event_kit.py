@@ -13,7 +13,7 @@ from control.events.generator import Generator
 from control.events.traffic import Message, Shares, Traffic
 from control.settings import PROJECT_ROOT
 from udfs.contract import Contract, Schema, full_name, load_contract
-from udfs.wire import HEADER, schema_id
+from udfs.wire import HEADER_SIZE, schema_id
 
 # 2026-11-21 in microseconds.
 NOW = 1_795_219_200_000_000
@@ -47,7 +47,7 @@ class Ids:
         number = schema_id(value)
         assert number is not None
         schema = self.schemas[number]
-        stream = BytesIO(value[HEADER.size:])
+        stream = BytesIO(value[HEADER_SIZE:])
         body = fastavro.schemaless_reader(stream, fastavro.parse_schema(schema), None)
         assert not stream.read(), "bytes are left over"
         return full_name(schema), dict(body)

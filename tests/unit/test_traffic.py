@@ -22,7 +22,7 @@ from udfs.decoder import Decoder
 from udfs.physical import parse_physical
 from udfs.reasons import Reason, RejectedError
 from udfs.rules import TimeLimits, rules_of
-from udfs.wire import HEADER, schema_id
+from udfs.wire import HEADER_SIZE, schema_id
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
@@ -53,7 +53,7 @@ def plain(ids: Ids, message: Message) -> dict[str, Any]:
     """Decode without logical types: a bad UUID stays what it is."""
     number = schema_id(message.value)
     assert number is not None
-    stream = BytesIO(message.value[HEADER.size:])
+    stream = BytesIO(message.value[HEADER_SIZE:])
     body = fastavro.schemaless_reader(stream, parse_physical(ids.schemas[number]), None)
     assert not stream.read()
     return dict(body)
@@ -286,12 +286,12 @@ def test_ingest_gives_the_reasons_that_the_manifest_expects(
         try:
             form, event = decoder.decode(message.value)
         except RejectedError as error:
-            return error.reason.code
+            return error.reason.value
         assert form.domain is not None
         for rule in rules[form.domain.record]:
             complaint = rule(event, NOW)
             if complaint is not None:
-                return complaint[0].code
+                return complaint[0].value
         return None
 
     for message in [*(one for many in broken.values() for one in many), *mixed[:4_000]]:
