@@ -22,8 +22,8 @@ _PRODUCTION = PROJECT_ROOT / "flink-conf" / "production"
 _REFUSED = "Refused: "
 
 
-def submit(settings: Settings, job: JobSpec) -> str:
-    """Start a job that does not run yet; return its id."""
+def submit(settings: Settings, job: JobSpec, savepoint: str | None = None) -> str:
+    """Start a job that does not run yet, from a savepoint's state if there is one; return its id."""
     with FlinkClient(settings.flink_url) as flink:
         if (live := flink.live_job(job.name)) is not None:
             message = f"{job.name} is there already: job {live.id}, {live.state.lower()}."
@@ -32,6 +32,7 @@ def submit(settings: Settings, job: JobSpec) -> str:
     command = [
         "/bin/bash", str(FLINK_DIST / "bin" / "flink"), "run", "-d",
         "-m", urlsplit(settings.flink_url).netloc,
+        *(("-s", savepoint) if savepoint else ()),
         "-pyclientexec", sys.executable, "-pyexec", sys.executable,
         "-pym", "jobs.driver", job.name, *_jars(context),
     ]

@@ -106,7 +106,7 @@ class SchemaStore:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address
-        self._folder = _cache_folder(address) if folder is None else folder
+        self._folder = cache_folder(address) if folder is None else folder
         self._stopped = stopped
         self._sleep = sleep
         self._clock = clock
@@ -181,7 +181,8 @@ class SchemaStore:
             _LOG.info("schema %d is not kept on disk: %s", number, error)
 
 
-def _cache_folder(address: RegistryAddress) -> Path:
+def cache_folder(address: RegistryAddress) -> Path:
+    """Return where the schemas of a registry are kept on this machine."""
     # Ids count from one in every registry: what one says must not be taken for another's.
     digest = hashlib.sha256(address.url.encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"sluice-schemas-{os.getuid()}" / digest

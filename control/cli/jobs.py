@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from rich.console import Console
@@ -28,7 +29,7 @@ def jobs() -> None:
 def list_jobs(settings: Settings, as_json: bool) -> None:
     """List every job, and whether it runs."""
     with FlinkClient(settings.flink_url) as flink:
-        rows = []
+        rows: list[dict[str, Any]] = []
         now = datetime.now(UTC).timestamp()
         for job in JOBS:
             live = flink.live_job(job.name)
@@ -52,21 +53,24 @@ def list_jobs(settings: Settings, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="JOB")
+@click.option("--from", "savepoint", metavar="SAVEPOINT", help="Go on from this savepoint's state.")
 @click.pass_obj
-def deploy(settings: Settings, name: str) -> None:
+def deploy(settings: Settings, name: str, savepoint: str | None) -> None:
     """Start a job and wait until all of it runs."""
     job = find_job(name)
     if job is None:
         message = f"There is no job {name}."
         raise MisuseError(message, f"The jobs are: {', '.join(job.name for job in JOBS)}.")
-    start_job(settings, job, Console(highlight=False, soft_wrap=True))
+    start_job(settings, job, Console(highlight=False, soft_wrap=True), savepoint)
 
 
-def start_job(settings: Settings, job: JobSpec, console: Console) -> None:
+def start_job(
+    settings: Settings, job: JobSpec, console: Console, savepoint: str | None = None
+) -> None:
     """Submit a job, wait until it runs and say so."""
     begun = time.monotonic()
     with console.status(f"{job.name}: Flink's client builds and submits it"):
-        number = submit(settings, job)
+        number = submit(settings, job, savepoint)
     with console.status(f"{job.name}: waiting until it runs"), FlinkClient(
         settings.flink_url
     ) as flink:

@@ -71,3 +71,44 @@ def cancel(stack: TestStack, job: str) -> None:
     """Cancel a job and wait until it is gone."""
     httpx.patch(f"{stack.settings().flink_url}/jobs/{job}", params={"mode": "cancel"}, timeout=10)
     wait_until("cancelled", lambda: get(stack, f"/jobs/{job}").get("state") == "CANCELED")
+
+
+def stop_with_savepoint(stack: TestStack, job: str) -> str:
+    """Stop a job with a savepoint; return its address."""
+    url = f"{stack.settings().flink_url}/jobs/{job}"
+    trigger = httpx.post(f"{url}/stop", json={"drain": False}, timeout=30).json()["request-id"]
+
+    def finished() -> dict[str, Any] | None:
+        answer = get(stack, f"/jobs/{job}/savepoints/{trigger}")
+        return answer if answer.get("status", {}).get("id") == "COMPLETED" else None
+
+    operation = wait_until("a savepoint", finished, 120)["operation"]
+    assert "location" in operation, operation
+    return str(operation["location"])
+
+
+def metric(stack: TestStack, job: str, name: str) -> list[float]:
+    """Return a metric's value in each subtask that has it; the name is the end of its full one."""
+    values = []
+    for vertex in get(stack, f"/jobs/{job}").get("vertices", []):
+        path = f"/jobs/{job}/vertices/{vertex['id']}/metrics"
+        known = _get_list(stack, path)
+        wanted = [entry["id"] for entry in known if entry["id"].endswith(name)]
+        if wanted:
+            found = _get_list(stack, f"{path}?get={','.join(wanted)}")
+            values += [float(entry["value"]) for entry in found]
+    return values
+
+
+def _get_list(stack: TestStack, path: str) -> list[dict[str, str]]:
+    try:
+        answer = httpx.get(f"{stack.settings().flink_url}{path}", timeout=5)
+        return list(answer.json()) if answer.is_success else []
+    except httpx.HTTPError:
+        return []
+
+
+def job_metric(stack: TestStack, job: str, name: str) -> str | None:
+    """Return a metric of the job as a whole, once Flink has it."""
+    found = _get_list(stack, f"/jobs/{job}/metrics?get={name}")
+    return found[0]["value"] if found else None
