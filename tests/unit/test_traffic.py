@@ -173,6 +173,22 @@ def test_plain_events_are_in_order_and_others_are_seconds_behind(mixed: list[Mes
             newest = time
 
 
+def test_nothing_happens_before_its_cause_and_causes_are_never_broken(
+    ids: Ids, mixed: list[Message]
+) -> None:
+    seen: dict[str | None, Message] = {}
+    effects = 0
+    for message in mixed:
+        if message.kind.expect != "clean":
+            continue
+        seen[message.event_id] = message
+        cause = plain(ids, message)["causation_id"]
+        if cause is not None:
+            effects += 1
+            assert (seen[cause].occurred_at or 0) < (message.occurred_at or 0)
+    assert effects > 1_000
+
+
 def test_a_small_run_has_every_flaw() -> None:
     flaws = len(INVALID) + len(POISON)
     found = {message.detail for message in traffic(4 * flaws, BROKEN)}
