@@ -3,18 +3,11 @@
 Cold: empty data, downloads there. Warm: data and class archives of an earlier run there.
 """
 
-import json
-import os
-import platform
 import statistics
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
-import psutil
-
-from control.settings import PROJECT_ROOT
+from bench.kit import machine, write_result
 from tests.kit.stack import TEST_HOMES, TestStack
 
 _RUNS = 3
@@ -48,24 +41,11 @@ def measure() -> dict[str, list[float]]:
 
 def main() -> int:
     """Measure, print, and write the result down."""
-    load = os.getloadavg()[0]
+    before = machine()
     found = measure()
-    now = datetime.now(UTC)
-    result = {
-        "date": now.isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB,"
-                   f" {platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "load_before": round(load, 1),
-        "runs": found,
-        "median": {name: statistics.median(row) for name, row in found.items()},
-        "limits": _LIMITS,
-    }
-    folder: Path = PROJECT_ROOT / "bench" / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"stack-{now:%Y-%m-%d}.json"
-    file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {file.relative_to(PROJECT_ROOT)}: {result['median']}")
     medians = {name: statistics.median(row) for name, row in found.items()}
+    write_result("stack", {**before, "runs": found, "median": medians, "limits": _LIMITS})
+    print(medians)
     return 0 if all(medians[name] <= limit for name, limit in _LIMITS.items()) else 1
 
 

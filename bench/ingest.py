@@ -1,0 +1,199 @@
+"""Job ingest beside a hand-written loop: events/s, CPU, latency, state.
+
+python -m bench.ingest [--events N] [--state MILLIONS,...]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+from confluent_kafka import Consumer, TopicPartition
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from bench.ingest_latency import measure_latency
+from bench.kit import cpu_seconds, machine, pace, write_result
+from bench.picture import Chart, draw
+from control.settings import PROJECT_ROOT
+from tests.kit import flink
+from tests.kit.ingest import cancel_ingest, job_id
+from tests.kit.stack import TEST_HOMES, TestStack
+
+_PARTITIONS = 8
+_POLL_SECONDS = 0.5
+# The part of a run that is behind the start of JVM, planner and compilers.
+_WARM = 0.4
+
+
+def _end(bootstrap: str, topic: str) -> int:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench"})
+    try:
+        return sum(
+            consumer.get_watermark_offsets(TopicPartition(topic, part), cached=False)[1]
+            for part in range(_PARTITIONS)
+        )
+    finally:
+        consumer.close()
+
+
+def fill(stack: TestStack, count: int, seed: int = 1) -> None:
+    """Send sound events with a twentieth of duplicates into events.raw."""
+    stack.ok("events", "produce", "--count", str(count), "--duplicates", "0.05",
+             "--seed", str(seed))
+
+
+def forget_offsets(bootstrap: str) -> None:
+    """Let the next start of ingest read from the beginning."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.delete_groups(["sluice-ingest"])
+    admin.close()
+
+
+def run_job(stack: TestStack, parallelism: int, count: int) -> dict[str, Any]:
+    """Read the whole of events.raw once; return rates and CPU, whole and warm."""
+    bootstrap = stack.settings().kafka_bootstrap
+    forget_offsets(bootstrap)
+    workers = [psutil.Process(entry["pid"]) for name, entry in stack.status().items()
+               if name.startswith(("taskmanager", "jobmanager"))]
+    first = _end(bootstrap, "events.clean")
+    stack.ok("deploy", "ingest", SLUICE_INGEST_PARALLELISM=str(parallelism))
+    points = [(time.monotonic(), 0, cpu_seconds(workers))]
+    expected = count * 0.94
+    while points[-1][1] < expected or points[-1][1] > points[-4][1]:
+        time.sleep(_POLL_SECONDS)
+        points.append(
+            (time.monotonic(), _end(bootstrap, "events.clean") - first, cpu_seconds(workers))
+        )
+    total = points[-1][1]
+    done = next(point for point in points if point[1] >= 0.98 * total)
+    warm = next(point for point in points if point[1] >= _WARM * total)
+    cancel_ingest(stack)
+    # Offsets of events.clean leave the duplicates out: count what was read.
+    share = count / total
+    return {
+        "events": count,
+        "events_per_s": round((done[1] - warm[1]) * share / (done[0] - warm[0])),
+        "cpu_s_per_million": round((done[2] - warm[2]) / ((done[1] - warm[1]) * share) * 1e6, 1),
+        "cpu_s_per_million_with_start": round(
+            (done[2] - points[0][2]) / (done[1] * share) * 1e6, 1
+        ),
+        "empty_loop_ns": round(pace(), 1),
+    }
+
+
+def run_loop(stack: TestStack, processes: int, count: int) -> dict[str, Any]:
+    """Let the hand-written loop read the same topic; several share its partitions."""
+    settings = stack.settings()
+    target = f"loop-{processes}"
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin.create_topics([NewTopic(name, num_partitions=_PARTITIONS, replication_factor=1)
+                         for name in (target, f"{target}-dlq")])
+    admin.close()
+    command = [
+        sys.executable, "-m", "bench.peers.ingest_loop", settings.kafka_bootstrap,
+        settings.registry_url.get_secret_value(), "events.raw", target,
+        # They stop a little before the end: nobody knows how many each one gets.
+        str(int(count * 0.9 / processes)), str(PROJECT_ROOT / "schemas" / "clean" / "v1.avsc"),
+    ]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+               for _ in range(processes)]
+    found = [json.loads(process.communicate()[0]) for process in running]
+    events = sum(one["events"] for one in found)
+    return {
+        "events": events,
+        "events_per_s": round(events / max(one["seconds"] for one in found)),
+        "cpu_s_per_million": round(sum(one["cpu_seconds"] for one in found) / events * 1e6, 1),
+        "empty_loop_ns": round(pace(), 1),
+    }
+
+
+def measure_state(stack: TestStack, millions: list[int]) -> list[dict[str, Any]]:
+    """Fill the memory of ids; return its size and how long a checkpoint of it takes."""
+    bootstrap = stack.settings().kafka_bootstrap
+    forget_offsets(bootstrap)
+    stack.ok("deploy", "ingest", SLUICE_INGEST_PARALLELISM="2")
+    job = job_id(stack)
+    start = _end(bootstrap, "events.clean")
+    sizes = []
+    for step, target in enumerate(millions):
+        missing = target * 1_000_000 - (_end(bootstrap, "events.clean") - start)
+        stack.ok("events", "produce", "--count", str(max(1, missing)), "--seed", str(100 + step))
+        while _end(bootstrap, "events.clean") - start < target * 995_000:
+            time.sleep(1)
+        sizes.append({"distinct_ids_millions": target, **_checkpoint(stack, job)})
+        print(sizes[-1])
+    cancel_ingest(stack)
+    return sizes
+
+
+def _checkpoint(stack: TestStack, job: str) -> dict[str, Any]:
+    """Return the next checkpoints of a job at rest, and the size of a whole savepoint."""
+    time.sleep(8)
+    history = flink.get(stack, f"/jobs/{job}/checkpoints")["history"]
+    done = [entry for entry in history if entry["status"] == "COMPLETED"][:3]
+    return {
+        "state_mb": round(done[0]["state_size"] / 2**20, 1),
+        "checkpoint_ms": sorted(entry["end_to_end_duration"] for entry in done)[1],
+    }
+
+
+def _step(name: str, work: Callable[[], Any]) -> Any:
+    begun = time.monotonic()
+    result = work()
+    print(f"{name}: {result} ({time.monotonic() - begun:.0f} s)", flush=True)
+    return result
+
+
+def main() -> int:
+    """Measure, print, write the result and its picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--state", default="1,5,10", help="millions of distinct ids, or none")
+    parser.add_argument("--latency-seconds", type=int, default=60)
+    arguments = parser.parse_args()
+    stack = TestStack(TEST_HOMES / "bench")
+    stack.destroy()
+    result: dict[str, Any] = machine()
+    try:
+        stack.ok("stack", "up", "--only", "kafka,registry,flink")
+        count = arguments.events
+        _step("filled", lambda: fill(stack, count))
+        rates = result["throughput"] = {}
+        for parallel in (1, 2):
+            rates[f"loop, {parallel} process"] = _step(
+                f"loop {parallel}", lambda: run_loop(stack, parallel, count)  # noqa: B023
+            )
+            rates[f"ingest, parallelism {parallel}"] = _step(
+                f"ingest {parallel}", lambda: run_job(stack, parallel, count)  # noqa: B023
+            )
+        result["latency_ms"] = {
+            f"{rate}/s": _step(f"latency {rate}/s", lambda: measure_latency(
+                stack, rate, arguments.latency_seconds))  # noqa: B023
+            for rate in (1_000, 5_000)
+        }
+        if arguments.state != "none":
+            millions = [int(part) for part in arguments.state.split(",")]
+            result["state"] = measure_state(stack, millions)
+    finally:
+        stack.destroy()
+    file = write_result("ingest", result)
+    draw([
+        Chart("Throughput", "events/s", [(name, row["events_per_s"])
+                                         for name, row in rates.items()]),
+        Chart("CPU", "s per million events", [(name, row["cpu_s_per_million"])
+                                              for name, row in rates.items()]),
+        Chart("Latency raw to clean, P99", "ms", [
+            (f"{rate}, {kind}", row[kind]["p99"])
+            for rate, row in result["latency_ms"].items() for kind in row if kind != "sent_per_s"
+        ]),
+    ], file.with_suffix(".svg"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

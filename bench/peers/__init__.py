@@ -1,0 +1,1 @@
+"""What people would write instead, for comparison."""
