@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from control.cli import db, demo, doctor, events, jobs, schema, stack, tenants
+from control.cli import db, demo, dlq, doctor, events, jobs, schema, stack, tenants
 from control.errors import ExitCode, SluiceError
 from control.logs import configure_logging
 from control.settings import ADDRESSES, PREFIX, Settings, load_settings
@@ -42,6 +42,7 @@ def cli(context: click.Context, debug: bool) -> None:
 cli.add_command(stack.stack)
 cli.add_command(db.db)
 cli.add_command(demo.demo)
+cli.add_command(dlq.dlq)
 cli.add_command(doctor.doctor)
 cli.add_command(events.events)
 cli.add_command(jobs.jobs)
