@@ -23,7 +23,7 @@ _REFUSED = "Refused: "
 
 
 def submit(settings: Settings, job: JobSpec, savepoint: str | None = None) -> str:
-    """Start a job that does not run yet, from a savepoint's state if there is one; return its id."""
+    """Start a job that does not run yet, with a savepoint's state if asked to; return its id."""
     with FlinkClient(settings.flink_url) as flink:
         if (live := flink.live_job(job.name)) is not None:
             message = f"{job.name} is there already: job {live.id}, {live.state.lower()}."

@@ -6,16 +6,25 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from control.cli.jobs import start_job
 from control.cli.output import print_table
 from control.cli.stack import start_stack
 from control.database import connect
+from control.events.arrivals import Arrivals
 from control.events.producer import Run, Sent, produce
+from control.events.traffic import Kind, Shares
+from control.flink import FlinkClient
 from control.kafka import count_messages
 from control.search import count_documents
 from control.settings import Settings, load_settings
+from control.tenants import made_up_tenants, write_tenants
 from control.topics import TOPICS
+from jobs.catalogue import JOBS
 
 _TENANTS = 50
+# Something of each kind, so that there is something to see.
+_SHARES = Shares(duplicates=0.05, late=0.02, out_of_order=0.05, invalid=0.01, poison=0.01)
+_ARRIVE_SECONDS = 90
 
 
 @click.command()
@@ -28,22 +37,67 @@ def demo(settings: Settings, count: int, rate: float) -> None:
     start_stack(settings, only=None, database=None)
     settings = load_settings(home=settings.home)
     console = Console(highlight=False)
-    console.print("\nJobs: none yet. Events stop in events.raw until the first one is there.\n")
+    write_tenants(settings, made_up_tenants(_TENANTS, seed=1))
+    _start_jobs(settings, console)
     before = count_messages(settings.kafka_bootstrap, [topic.name for topic in TOPICS])
+    arrivals = Arrivals(settings)
     sent = _stream(settings, console, count, rate)
     console.print(f"{sent.count:,} events acknowledged in {sent.seconds:.1f} s.\n")
     if sent.interrupted:
         console.print("Stopped sending.\n")
+    _await_arrivals(console, arrivals, sent)
     _print_outcome(settings, before)
+    _print_verdict(console, arrivals, sent)
     console.print(
         "\nThe stack goes on running: `.venv/bin/sluice stack status` shows it,"
         " `make down` stops it."
     )
 
 
+def _start_jobs(settings: Settings, console: Console) -> None:
+    with FlinkClient(settings.flink_url) as flink:
+        missing = [job for job in JOBS if flink.live_job(job.name) is None]
+        running = [job.name for job in JOBS if job not in missing]
+    if running:
+        console.print(f"Running already: {', '.join(running)}.")
+    for job in missing:
+        start_job(settings, job, console)
+    console.print()
+
+
+def _await_arrivals(console: Console, arrivals: Arrivals, sent: Sent) -> None:
+    deadline = time.monotonic() + _ARRIVE_SECONDS
+    wanted = sent.count - sent.kinds.get(Kind.DUPLICATE, 0)
+    with console.status("waiting for what was sent") as status:
+        while True:
+            arrivals.update()
+            status.update(f"{arrivals.clean:,} clean and {arrivals.letters:,} dead letters"
+                          f" of {wanted:,} are committed")
+            if arrivals.clean + arrivals.letters >= wanted or time.monotonic() > deadline:
+                return
+            time.sleep(1)
+
+
+def _print_verdict(console: Console, arrivals: Arrivals, sent: Sent) -> None:
+    doubled = sent.kinds.get(Kind.DUPLICATE, 0)
+    refused = sent.kinds.get(Kind.INVALID, 0) + sent.kinds.get(Kind.POISON, 0)
+    sound = sent.count - doubled - refused
+    exact = arrivals.clean == sound and arrivals.letters == refused
+    console.print(
+        f"\nSent {sent.count:,}: {sound:,} sound events, {doubled:,} duplicates, {refused:,} that"
+        f" must be refused.\nCame out: {arrivals.clean:,} clean, {arrivals.letters:,} dead letters."
+        f" {'Exactly.' if exact else 'These differ: something else sends here, or is stuck.'}"
+    )
+    if arrivals.reasons:
+        reasons = ", ".join(f"{count} {name}" for name, count in arrivals.reasons.most_common())
+        console.print(f"Dead letters: {reasons}. `sluice dlq list` shows them.")
+
+
 def _stream(settings: Settings, console: Console, count: int, rate: float) -> Sent:
     # A seed of its own for each run: the same events twice would all be duplicates.
-    run = Run(seed=time.time_ns(), tenants=_TENANTS, count=count, rate=rate)
+    run = Run(
+        seed=time.time_ns(), tenants=_TENANTS, count=count, rate=rate, shares=_SHARES
+    )
     last_line = 0.0
     with Live(console=console, transient=True, auto_refresh=False) as live:
 

@@ -18,6 +18,7 @@ from kafka import KafkaProducer
 from control.events.reader import open_reader
 from control.kafka import create_topics
 from control.topics import TOPICS
+from tests.kit.ingest import cancel_ingest
 from tests.kit.kafka import read_committed
 from tests.kit.stack import SLUICE, TestStack
 from tests.kit.wait import wait_until
@@ -297,6 +298,9 @@ def test_reference_data_is_in_the_registrys_wire_format(stack: TestStack) -> Non
 
 def test_the_demo_shows_what_came_out(stack: TestStack) -> None:
     printed = stack.ok("demo", "--count", "1500", "--rate", "3000")
+    assert "ingest runs as job" in printed
+    assert "Exactly." in printed, printed
+    assert "Dead letters:" in printed
     assert "1,500 events acknowledged" in printed
     row = next(line for line in printed.splitlines() if line.startswith("topic events.raw"))
     assert "+1,500" in row
@@ -318,4 +322,6 @@ def test_the_demo_ends_cleanly_on_ctrl_c(stack: TestStack) -> None:
     assert "Traceback" not in errors
     assert "Stopped sending" in out
     assert "topic events.raw" in out
+    assert "Exactly." in out, out
     assert "make down" in out
+    cancel_ingest(stack)

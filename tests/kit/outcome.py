@@ -106,6 +106,20 @@ class Outlet:
             consumer.close()
         return outcome
 
+    def _open(self) -> str:
+        """Say how much is written, but in transactions that are still open."""
+        ends = []
+        for isolation in ("read_committed", "read_uncommitted"):
+            consumer = KafkaConsumer(
+                bootstrap_servers=self._bootstrap, isolation_level=isolation, group_id=None
+            )
+            ends.append(consumer.end_offsets(list(self._begin)))
+            consumer.close()
+        return ", ".join(
+            f"{part.topic}-{part.partition}: {ends[1][part] - ends[0][part]} open"
+            for part in self._begin if ends[1][part] > ends[0][part]
+        ) or "no transaction is open"
+
     def check(self, manifest: Manifest, seconds: float = 120) -> Outcome:
         """Compare what came out with a manifest: exactly its valid ids, exactly its refused."""
         expected, refused = manifest.clean, manifest.refused
@@ -116,7 +130,7 @@ class Outlet:
         got = set(outcome.clean)
         assert got == expected, (
             f"{len(expected - got)} lost, {len(got - expected)} that were never sent;"
-            f" {len(outcome.events)} of {len(expected)} came out"
+            f" {len(outcome.events)} of {len(expected)} came out; {self._open()}"
         )
         doubled = [name for name, count in outcome.clean.items() if count > 1]
         assert not doubled, f"{len(doubled)} doubled, for example {doubled[:3]}"
