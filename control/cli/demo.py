@@ -25,6 +25,8 @@ _TENANTS = 50
 # Something of each kind, so that there is something to see.
 _SHARES = Shares(duplicates=0.05, late=0.02, out_of_order=0.05, invalid=0.01, poison=0.01)
 _ARRIVE_SECONDS = 90
+# Two checkpoints of the local stack without anything new.
+_QUIET_SECONDS = 5
 
 
 @click.command()
@@ -39,6 +41,7 @@ def demo(settings: Settings, count: int, rate: float) -> None:
     console = Console(highlight=False)
     write_tenants(settings, made_up_tenants(_TENANTS, seed=1))
     _start_jobs(settings, console)
+    _catch_up(settings, console)
     before = count_messages(settings.kafka_bootstrap, [topic.name for topic in TOPICS])
     arrivals = Arrivals(settings)
     sent = _stream(settings, console, count, rate)
@@ -63,6 +66,20 @@ def _start_jobs(settings: Settings, console: Console) -> None:
     for job in missing:
         start_job(settings, job, console)
     console.print()
+
+
+def _catch_up(settings: Settings, console: Console) -> None:
+    """Let what was sent before arrive first: only what is sent from now on is counted."""
+    arrivals = Arrivals(settings)
+    quiet_since = time.monotonic()
+    deadline = quiet_since + _ARRIVE_SECONDS
+    seen = 0
+    with console.status("waiting until the jobs have caught up"):
+        while time.monotonic() - quiet_since < _QUIET_SECONDS and time.monotonic() < deadline:
+            time.sleep(1)
+            arrivals.update()
+            if arrivals.clean + arrivals.letters != seen:
+                seen, quiet_since = arrivals.clean + arrivals.letters, time.monotonic()
 
 
 def _await_arrivals(console: Console, arrivals: Arrivals, sent: Sent) -> None:

@@ -23,7 +23,7 @@ def job_id(stack: TestStack) -> str:
 
 @contextmanager
 def running_ingest(stack: TestStack, **settings: str) -> Iterator[str]:
-    """Deploy ingest, yield its id, cancel whatever runs under its name at the end."""
+    """Deploy ingest, yield its id, end whatever runs under its name at the end."""
     stack.ok("deploy", "ingest", **settings)
     try:
         yield job_id(stack)
@@ -32,10 +32,15 @@ def running_ingest(stack: TestStack, **settings: str) -> Iterator[str]:
 
 
 def cancel_ingest(stack: TestStack) -> None:
-    """End the job, if it is there."""
+    """End the job, if it is there; the next one begins where it stopped."""
     with FlinkClient(stack.settings().flink_url) as client:
         live = client.live_job("ingest")
-    if live is not None:
+    if live is None:
+        return
+    if flink.is_running(stack, live.id):
+        # Only a clean stop is sure to write the group's offsets down.
+        flink.stop_with_savepoint(stack, live.id)
+    else:
         flink.cancel(stack, live.id)
 
 
