@@ -10,7 +10,7 @@ from fastavro import schemaless_reader
 from udfs.contract import Contract, Domain, Schema, full_name
 from udfs.physical import check_usable, parse_physical
 from udfs.reasons import Reason, RejectedError
-from udfs.wire import HEADER_SIZE, MAGIC
+from udfs.wire import HEADER_SIZE, MAGIC, schema_id
 
 DEFAULT_MAX_BYTES = 2**20
 
@@ -45,12 +45,12 @@ class Decoder:
     def decode(self, message: bytes) -> tuple[Form, dict[str, Any]]:
         """Return how the message was read, and its fields."""
         size = len(message)
-        if size > self._max_bytes:
+        if size > self._max_bytes and not self._is_replay(message):
             detail = f"it has {size:,} bytes; {self._max_bytes:,} may be"
             raise RejectedError(Reason.TOO_LARGE, detail)
         if size < HEADER_SIZE or message[0] != MAGIC:
             raise _no_header(message)
-        number = int.from_bytes(message[1:5], "big", signed=True)
+        number = int.from_bytes(message[1:5], "big")
         form = self._forms.get(number) or self._form(number)
         stream = BytesIO(message)
         stream.seek(HEADER_SIZE)
@@ -64,6 +64,16 @@ class Decoder:
             detail = f"{left:,} bytes are left over after the record"
             raise RejectedError(Reason.UNDECODABLE, detail)
         return form, event
+
+    def _is_replay(self, message: bytes) -> bool:
+        """Tell whether a large message only carries one, which is held to the limit by itself."""
+        number = schema_id(message)
+        try:
+            return number is not None and (
+                self._forms.get(number) or self._form(number)
+            ).domain is None
+        except RejectedError:
+            return False
 
     def _form(self, number: int) -> Form:
         if (known := self._refused.get(number)) is not None:

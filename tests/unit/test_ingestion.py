@@ -234,6 +234,18 @@ def test_a_replayed_letter_that_is_refused_again_keeps_its_history(bench: Bench)
     assert letter["reason"] == "missing_field"
 
 
+def test_a_replayed_letter_is_held_to_the_limit_without_its_wrapping() -> None:
+    bench = Bench(IngestRules(max_bytes=600))
+    exact = bench.encode("system", message="")
+    exact = bench.encode("system", message="x" * (600 - len(exact)))[:600]
+    assert len(exact) == 600
+    first = bench.process(exact)
+    assert type(bench.process(_replay(bench, exact))) is type(first)
+    letter = bench.letter(_replay(bench, bytes(700)))
+    assert (letter["reason"], letter["payload"]) == ("too_large", bytes(700))
+    assert letter["attempt"] == 2
+
+
 def test_a_replay_within_a_replay_is_refused(bench: Bench) -> None:
     inner = _replay(bench, bench.encode("user"))
     assert bench.letter(_replay(bench, inner))["reason"] == "wrong_record"
