@@ -22,7 +22,7 @@ from bench.picture import Chart, draw
 from control.settings import PROJECT_ROOT
 from tests.kit import flink
 from tests.kit.ingest import cancel_ingest, job_id
-from tests.kit.stack import TEST_HOMES, TestStack
+from tests.kit.stack import TestStack
 
 _PARTITIONS = 8
 _POLL_SECONDS = 0.5
@@ -156,7 +156,7 @@ def main() -> int:
     parser.add_argument("--state", default="1,5,10", help="millions of distinct ids, or none")
     parser.add_argument("--latency-seconds", type=int, default=60)
     arguments = parser.parse_args()
-    stack = TestStack(TEST_HOMES / "bench")
+    stack = TestStack(PROJECT_ROOT / ".sluice" / "bench")
     stack.destroy()
     result: dict[str, Any] = machine()
     try:

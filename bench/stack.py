@@ -8,7 +8,8 @@ import sys
 import time
 
 from bench.kit import machine, write_result
-from tests.kit.stack import TEST_HOMES, TestStack
+from control.settings import PROJECT_ROOT
+from tests.kit.stack import TestStack
 
 _RUNS = 3
 _SETTLE_SECONDS = 20
@@ -23,7 +24,7 @@ def _timed(stack: TestStack, *command: str) -> float:
 
 def measure() -> dict[str, list[float]]:
     """Start and stop a stack of its own a few times."""
-    stack = TestStack(TEST_HOMES / "bench")
+    stack = TestStack(PROJECT_ROOT / ".sluice" / "bench")
     found: dict[str, list[float]] = {name: [] for name in _LIMITS}
     for number in range(1, _RUNS + 1):
         stack.destroy()

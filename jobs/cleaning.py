@@ -1,7 +1,7 @@
 """The operator that judges raw messages, next to the reference data of tenants."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,9 @@ class CleaningPlan:
     registry: RegistryAddress
     raw_topic: str
     reference_topic: str
+    # What was known when the job was built: without it the first events of a first start would
+    # pass before the reference data has been read.
+    tenants: Mapping[str, Tenant]
 
 
 # PyFlink has no types.
@@ -108,7 +111,10 @@ class CleanEvents(BroadcastProcessFunction):  # type: ignore[misc]
 
     def _look_up(self, name: str, ctx: Any) -> Tenant | None:
         kept = ctx.get_broadcast_state(TENANTS).get(name)
-        tenant = unpack(kept) if kept else None
+        if kept is None:
+            tenant = self._plan.tenants.get(name)
+        else:
+            tenant = None if kept == _REMOVED else unpack(kept)
         if len(self._tenants) >= _MOST_CACHED:
             # Hostile tenants' names must not fill the memory.
             self._tenants.clear()

@@ -9,9 +9,11 @@ from control.errors import RefusedError
 from control.kafka import longest_transaction
 from control.registry import RegistryClient
 from control.settings import Settings
+from control.tenants import read_tenants
 from jobs.cleaning import CleaningPlan
 from jobs.driver import environment
 from jobs.ingest import NAME, IngestGraph, build
+from udfs.cleaner import Tenant
 from udfs.contract import Schema, full_name, load_contract
 from udfs.ingestion import IngestRules, SchemaIds
 from udfs.rules import TimeLimits
@@ -41,6 +43,8 @@ def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironme
     plan = CleaningPlan(
         contract, ids, rules, RegistryAddress(settings.registry_url.get_secret_value()),
         "events.raw", "reference.tenants",
+        {name: Tenant(known.name, known.tier, known.region)
+         for name, known in read_tenants(settings).items()},
     )
     env = environment(settings, jars, _MODE, settings.ingest_parallelism)
     build(env, IngestGraph(
