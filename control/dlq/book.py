@@ -21,14 +21,17 @@ from control.errors import SluiceError
 LEASE = "dlq"
 LEASE_SECONDS = 30
 
+# One look into the index for each letter: a join may read the whole table for each page.
 _LATEST = """
-    SELECT DISTINCT ON (letter_partition, letter_offset) letter_partition, letter_offset, action
+    SELECT asked.partition, asked."offset", latest.action
       FROM unnest(%s::integer[], %s::bigint[], %s::timestamptz[])
            AS asked (partition, "offset", time)
-      JOIN control.letter_actions
-        ON letter_partition = asked.partition AND letter_offset = asked."offset"
-       AND letter_time = asked.time
-     ORDER BY letter_partition, letter_offset, number DESC
+     CROSS JOIN LATERAL (
+           SELECT action FROM control.letter_actions
+            WHERE letter_partition = asked.partition AND letter_offset = asked."offset"
+              AND letter_time = asked.time
+            ORDER BY number DESC LIMIT 1
+           ) AS latest
 """
 
 _INSERT = """
