@@ -29,29 +29,6 @@ def _letters(stack: TestStack, since: str, *options: str) -> list[dict[str, Any]
     return found
 
 
-def test_a_letter_passes_once_what_it_failed_of_is_mended(
-    ingest: TestStack, tmp_path: Path
-) -> None:
-    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    outlet = Outlet(ingest.settings().kafka_bootstrap)
-    manifest = produce(ingest, tmp_path / "sent.jsonl", 600, "--invalid", "0.5", seed=71)
-    outlet.check(manifest)
-    old = [line for line in manifest.lines if line.get("reason") == "too_old"]
-    assert old
-    assert len(_letters(ingest, since, "--reason", "too_old")) == len(old)
-
-    # The mend: a century is allowed from now on.
-    savepoint = flink.stop_with_savepoint(ingest, job_id(ingest))
-    ingest.ok("deploy", "ingest", "--from", savepoint, SLUICE_INGEST_MAX_AGE_DAYS="36500")
-    outlet = Outlet(ingest.settings().kafka_bootstrap)
-    ingest.ok("dlq", "replay", "--since", since, "--reason", "too_old", "--yes")
-    ingest.ok("dlq", "replay", "--since", since, "--reason", "too_old", "--yes")
-    outcome = outlet.read(lambda found: len(found.events) >= len(old))
-    assert outcome.clean == Counter(line["event_id"] for line in old)
-    assert not outcome.letters
-    assert _letters(ingest, since, "--reason", "too_old") == []
-
-
 def test_a_letter_that_fails_again_counts_its_attempts(ingest: TestStack, tmp_path: Path) -> None:
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     outlet = Outlet(ingest.settings().kafka_bootstrap)
@@ -79,3 +56,26 @@ def test_a_letter_that_fails_again_counts_its_attempts(ingest: TestStack, tmp_pa
     ingest.ok("dlq", "replay", letter, "--yes", "--force")
     outcome = outlet.read(lambda found: len(found.letters) >= 1)
     assert [found["attempt"] for found in outcome.letters] == [4]
+
+
+def test_a_letter_passes_once_what_it_failed_of_is_mended(
+    ingest: TestStack, tmp_path: Path
+) -> None:
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    outlet = Outlet(ingest.settings().kafka_bootstrap)
+    manifest = produce(ingest, tmp_path / "sent.jsonl", 600, "--invalid", "0.5", seed=71)
+    outlet.check(manifest)
+    old = [line for line in manifest.lines if line.get("reason") == "too_old"]
+    assert old
+    assert len(_letters(ingest, since, "--reason", "too_old")) == len(old)
+
+    # The mend: a century is allowed from now on, so this test is the last one here.
+    savepoint = flink.stop_with_savepoint(ingest, job_id(ingest))
+    ingest.ok("deploy", "ingest", "--from", savepoint, SLUICE_INGEST_MAX_AGE_DAYS="36500")
+    outlet = Outlet(ingest.settings().kafka_bootstrap)
+    ingest.ok("dlq", "replay", "--since", since, "--reason", "too_old", "--yes")
+    ingest.ok("dlq", "replay", "--since", since, "--reason", "too_old", "--yes")
+    outcome = outlet.read(lambda found: len(found.events) >= len(old))
+    assert outcome.clean == Counter(line["event_id"] for line in old)
+    assert not outcome.letters
+    assert _letters(ingest, since, "--reason", "too_old") == []
