@@ -1,7 +1,6 @@
 """Reference data of tenants: the latest record of each in the compacted topic counts."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from random import Random
 
@@ -43,7 +42,10 @@ class Tenant:
 def read_tenants(settings: Settings) -> dict[str, Tenant]:
     """Return all tenants that are known now, by id."""
     tenants: dict[str, Tenant] = {}
-    with _registry(settings) as registry, open_reader(settings.kafka_bootstrap) as reader:
+    with (
+        RegistryClient(settings.registry_url) as registry,
+        open_reader(settings.kafka_bootstrap) as reader,
+    ):
         decoding = Decoding(registry.schema_by_id)
         for record in reader.follow(TOPIC, from_start=True, to_end=True):
             key = (record.key or b"").decode(errors="replace")
@@ -61,7 +63,7 @@ def read_tenants(settings: Settings) -> dict[str, Tenant]:
 def write_tenants(settings: Settings, tenants: Iterable[Tenant], *, deleted: bool = False) -> int:
     """Write records and return how many once all are acknowledged."""
     schema = load_contract(settings.schemas).tenant
-    with _registry(settings) as registry:
+    with RegistryClient(settings.registry_url) as registry:
         number = registry.register(full_name(schema), schema)
     write = record_writer(schema)
     try:
@@ -98,12 +100,3 @@ def made_up_tenants(count: int, seed: int) -> Iterator[Tenant]:
     for number in range(1, count + 1):
         name = f"{chance.choice(_FIRST)} {chance.choice(_SECOND)} {number}"
         yield Tenant(tenant_id(number), name, _TIERS.draw(chance), _REGIONS.draw(chance))
-
-
-@contextmanager
-def _registry(settings: Settings) -> Iterator[RegistryClient]:
-    registry = RegistryClient(settings.registry_url)
-    try:
-        yield registry
-    finally:
-        registry.close()

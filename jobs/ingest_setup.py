@@ -30,11 +30,8 @@ _OUT_OF_ORDER_SECONDS = 5.0
 def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironment:
     """Return the environment that holds the whole job."""
     contract = load_contract(settings.schemas)
-    registry = RegistryClient(settings.registry_url)
-    try:
+    with RegistryClient(settings.registry_url) as registry:
         ids = SchemaIds(_id(registry, contract.clean), _id(registry, contract.dead_letter))
-    finally:
-        registry.close()
     rules = IngestRules(
         settings.ingest_max_bytes,
         TimeLimits(settings.ingest_max_age_days, settings.ingest_max_ahead_minutes),

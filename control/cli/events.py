@@ -141,11 +141,8 @@ def tail_events(  # noqa: PLR0913 - the command's options
 
 @contextmanager
 def _decoding(settings: Settings) -> Iterator[Decoding]:
-    registry = RegistryClient(settings.registry_url)
-    try:
+    with RegistryClient(settings.registry_url) as registry:
         yield Decoding(registry.schema_by_id)
-    finally:
-        registry.close()
 
 
 @events.command("show")

@@ -1,7 +1,6 @@
 """`sluice schema`: the contract of events, in git and in the registry."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def list_schemas(settings: Settings, folder: Path | None, as_json: bool) -> None
     families = read_families(folder or settings.schemas)
     standings: list[Standing] | None
     try:
-        with _registry(settings) as registry:
+        with RegistryClient(settings.registry_url) as registry:
             standings = [*look(registry, families), *look_at_others(registry, families)]
     except RegistryAwayError as error:
         click.echo(f"{error.message} What is registered is not known.", err=True)
@@ -122,7 +121,7 @@ def check(
     asked = False
     if not offline:
         try:
-            with _registry(settings) as registry:
+            with RegistryClient(settings.registry_url) as registry:
                 standings = look(registry, families)
                 findings += check_registered(registry, standings)
                 notes = _weak_rules(registry, standings)
@@ -197,7 +196,7 @@ def register(
     families = choose(everything, domain)
     findings = check_files(families, everything)
     done: list[Registration] = []
-    with _registry(settings) as registry:
+    with RegistryClient(settings.registry_url) as registry:
         standings = look(registry, families)
         findings += check_registered(registry, standings)
         if not findings:
@@ -275,7 +274,7 @@ def _versions_of(
     if not versions or (number and number not in {version.number for version in versions}):
         # Somebody may have registered it from elsewhere.
         try:
-            with _registry(settings) as registry:
+            with RegistryClient(settings.registry_url) as registry:
                 versions = [as_version(registry.version(subject, found))
                             for found in registry.versions(subject)]
         except RegistryAwayError:
@@ -287,13 +286,3 @@ def _versions_of(
         raise MisuseError(message, f"Choose from {', '.join(f.domain for f in families)}"
                           " (`sluice schema list`).")
     return subject, upto
-
-
-@contextmanager
-def _registry(settings: Settings) -> Iterator[RegistryClient]:
-    registry = RegistryClient(settings.registry_url)
-    try:
-        yield registry
-    finally:
-        registry.close()
-

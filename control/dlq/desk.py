@@ -92,13 +92,10 @@ class Desk:
 @contextmanager
 def open_desk(settings: Settings) -> Iterator[Desk]:
     """Open what is needed; a server that is away is named."""
-    registry = RegistryClient(settings.registry_url)
-    try:
-        with (
-            open_book(settings.timescale_dsn) as book,
-            open_reader(settings.kafka_bootstrap) as reader,
-        ):
-            decoding = Decoding(registry.schema_by_id)
-            yield Desk(settings, book, reader, registry, decoding, Letters(reader, decoding))
-    finally:
-        registry.close()
+    with (
+        RegistryClient(settings.registry_url) as registry,
+        open_book(settings.timescale_dsn) as book,
+        open_reader(settings.kafka_bootstrap) as reader,
+    ):
+        decoding = Decoding(registry.schema_by_id)
+        yield Desk(settings, book, reader, registry, decoding, Letters(reader, decoding))

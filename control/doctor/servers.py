@@ -105,12 +105,9 @@ def _topic_remedy(topic: str, what: str, wanted: str) -> str:
 
 
 def _compatibility(settings: Settings) -> Iterator[Finding]:
-    registry = RegistryClient(settings.registry_url)
-    try:
+    with RegistryClient(settings.registry_url) as registry:
         level = registry.compatibility()
         count = len(registry.subjects())
-    finally:
-        registry.close()
     if level == COMPATIBILITY:
         yield good("compatibility", f"{level}, {count} subjects")
     else:
@@ -118,11 +115,8 @@ def _compatibility(settings: Settings) -> Iterator[Finding]:
 
 
 def _schemas(settings: Settings) -> Iterator[Finding]:
-    registry = RegistryClient(settings.registry_url)
-    try:
+    with RegistryClient(settings.registry_url) as registry:
         standings = registration.look(registry, read_families(settings.schemas))
-    finally:
-        registry.close()
     differing = [
         entry.subject for entry in standings if entry.state is registration.State.DIFFERS
     ]

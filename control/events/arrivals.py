@@ -28,14 +28,11 @@ class Arrivals:
 
     def update(self) -> None:
         """Count what was committed since the last time."""
-        registry = RegistryClient(self._settings.registry_url)
-        try:
+        with RegistryClient(self._settings.registry_url) as registry:
             decoding = Decoding(registry.schema_by_id)
             with open_reader(self._settings.kafka_bootstrap) as reader:
                 self._take(reader, _CLEAN, self._count_clean)
                 self._take(reader, _LETTERS, lambda value: self._count_letter(decoding, value))
-        finally:
-            registry.close()
 
     def _take(self, reader: Reader, topic: str, count: Callable[[bytes | None], None]) -> None:
         ends = _ends(reader, topic)

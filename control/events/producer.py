@@ -78,11 +78,8 @@ def produce(settings: Settings, run: Run, report: Callable[[Sent], None]) -> Sen
     """Send a run's messages; return once every one is acknowledged."""
     run.shares.check()
     contract = load_contract(settings.schemas)
-    registry = RegistryClient(settings.registry_url)
-    try:
+    with RegistryClient(settings.registry_url) as registry:
         encoder = Encoder(contract, lambda schema: registry.register(full_name(schema), schema))
-    finally:
-        registry.close()
     generator = Generator(contract, run.seed, run.tenants, run.older)
     messages = Traffic(generator, encoder, run.shares, run.seed).messages()
     with (

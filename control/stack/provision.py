@@ -43,13 +43,10 @@ class Provisioner:
 
     @staticmethod
     def _schemas(settings: Settings) -> None:
-        registry = RegistryClient(settings.registry_url)
-        try:
+        with RegistryClient(settings.registry_url) as registry:
             if registry.compatibility() != COMPATIBILITY:
                 registry.set_compatibility(COMPATIBILITY)
             register(registry, look(registry, read_families(settings.schemas)))
-        finally:
-            registry.close()
 
     def _tables(self, settings: Settings) -> None:
         applied = migrate(settings.timescale_dsn)

@@ -44,9 +44,8 @@ def write_letters(
 ) -> list[str]:
     """Write letters in one Kafka transaction, as ingest does; return their names."""
     schema = load_contract(settings.schemas).dead_letter
-    registry = RegistryClient(settings.registry_url)
-    number = registry.register(full_name(schema), schema)
-    registry.close()
+    with RegistryClient(settings.registry_url) as registry:
+        number = registry.register(full_name(schema), schema)
     producer = KafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap, transactional_id="test-letters",
         max_request_size=12 * 2**20,
@@ -83,9 +82,8 @@ def poison(count: int, mark: str) -> list[Written]:
 def landed(settings: Settings) -> list[Landed]:
     """Return every committed replay on events.raw, in no order."""
     schema = fastavro.parse_schema(load_contract(settings.schemas).replay)
-    registry = RegistryClient(settings.registry_url)
-    number = registry.register("sluice.events.Replay", load_contract(settings.schemas).replay)
-    registry.close()
+    with RegistryClient(settings.registry_url) as registry:
+        number = registry.register("sluice.events.Replay", load_contract(settings.schemas).replay)
     header = frame(number, b"")
     consumer = KafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed",

@@ -70,15 +70,14 @@ def test_a_missing_topic(healthy: TestStack) -> None:
 
 
 def test_a_wrong_compatibility(healthy: TestStack) -> None:
-    registry = RegistryClient(healthy.settings().registry_url)
-    registry.set_compatibility("NONE")
+    with RegistryClient(healthy.settings().registry_url) as registry:
+        registry.set_compatibility("NONE")
     finding = _findings(healthy)["compatibility"]
     assert finding["verdict"] == "failed"
     assert "NONE" in finding["detail"]
     # What it recommends does mend it.
     healthy.ok(*finding["remedy"].removeprefix("sluice ").split())
     assert _findings(healthy)["compatibility"]["verdict"] == "ok"
-    registry.close()
 
 
 def test_a_missing_index_template(healthy: TestStack) -> None:

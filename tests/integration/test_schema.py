@@ -31,9 +31,8 @@ from tests.unit.test_schema_random import legal_histories
 
 @pytest.fixture
 def registry(stack: TestStack) -> Iterator[RegistryClient]:
-    client = RegistryClient(stack.settings().registry_url)
-    yield client
-    client.close()
+    with RegistryClient(stack.settings().registry_url) as client:
+        yield client
 
 
 @pytest.fixture

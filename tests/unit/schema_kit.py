@@ -4,7 +4,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from control.registry import COMPATIBILITY, Registered, RegistryClient, RegistryRefusedError
 from control.schema.evolution import PAIR_RULES, pairs
@@ -120,5 +120,8 @@ class FakeRegistry(RegistryClient):
     def is_compatible(self, subject: str, schema: object) -> bool:
         return subject not in self.refuses
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         pass

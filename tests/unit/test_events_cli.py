@@ -72,7 +72,10 @@ class Registry:
     def register(self, _subject: str, schema: Any) -> int:
         return self.ids.register(schema)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         pass
 
 
