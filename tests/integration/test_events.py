@@ -25,10 +25,13 @@ from tests.kit.wait import wait_until
 
 
 def test_produced_events_carry_the_ids_of_their_schemas(stack: TestStack) -> None:
-    sent = json.loads(stack.ok("events", "produce", "--count", "1000", "--seed", "7", "--json"))
+    topic = new_topic(stack, "test.ids")
+    sent = json.loads(stack.ok(
+        "events", "produce", "--count", "1000", "--seed", "7", "--topic", topic, "--json"
+    ))
     assert sent["count"] == 1000
     assert sum(sent["domains"].values()) == 1000
-    values = read_committed(stack.settings().kafka_bootstrap, "events.raw", 1000)
+    values = read_committed(stack.settings().kafka_bootstrap, topic, 1000)
     url = stack.settings().registry_url.get_secret_value()
     ids = {struct.unpack(">bI", value[:5]) for value in values}
     assert {magic for magic, _ in ids} == {0}
