@@ -5,10 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from control.flink import FlinkClient
+from control.kafka import count_messages
 from tests.kit import flink
 from tests.kit.outcome import Manifest
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
+
+# More than two checkpoints of the local stack; their markers count only where there was data.
+_QUIET_SECONDS = 6
 
 FLAWS = ("--duplicates", "0.05", "--late", "0.02", "--invalid", "0.02", "--poison", "0.01")
 
@@ -26,9 +30,30 @@ def running_ingest(stack: TestStack, **settings: str) -> Iterator[str]:
     """Deploy ingest, yield its id, end whatever runs under its name at the end."""
     stack.ok("deploy", "ingest", **settings)
     try:
+        _let_it_catch_up(stack)
         yield job_id(stack)
     finally:
         cancel_ingest(stack)
+
+
+def _let_it_catch_up(stack: TestStack) -> None:
+    """Wait until what other tests have sent is through: a fresh start reads some of it again."""
+    def ends() -> int:
+        counts = count_messages(stack.settings().kafka_bootstrap, ["events.clean", "events.dlq"])
+        return sum(counts.values())
+
+    job = job_id(stack)
+    before = flink.completed_checkpoints(stack, job)
+    wait_until(
+        "two checkpoints", lambda: flink.completed_checkpoints(stack, job) > before + 1, 120
+    )
+    seen = [ends()]
+
+    def quiet() -> bool:
+        seen.append(ends())
+        return len(seen) > _QUIET_SECONDS and len(set(seen[-_QUIET_SECONDS:])) == 1
+
+    wait_until("nothing more of before", quiet, 180, pause=1)
 
 
 def cancel_ingest(stack: TestStack) -> None:
