@@ -179,8 +179,6 @@ def read_local_addresses(home: Path) -> dict[str, str]:
         return {}
     if not isinstance(content, dict):
         return {}
-    if not isinstance(content, dict):
-        return {}
     return {key: str(value) for key, value in content.items() if key in ADDRESSES}
 
 

@@ -13,15 +13,12 @@ class JobSpec:
     module: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    # Records that the registry must hold before the job starts.
-    records: tuple[str, ...]
 
 
 JOBS = (
     JobSpec(
         "ingest", "validates, enriches and deduplicates what producers send", "jobs.ingest",
         ("events.raw", "reference.tenants"), ("events.clean", "events.dlq"),
-        ("sluice.events.Clean", "sluice.events.DeadLetter"),
     ),
 )
 

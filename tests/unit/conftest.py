@@ -1,5 +1,6 @@
 """What all unit tests share: an environment without the caller's settings."""
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -19,3 +20,13 @@ def _no_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[FileServer]:
     with FileServer() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_the_test_run() -> Iterator[None]:
+    """Undo what a command under test does to the logging of all."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

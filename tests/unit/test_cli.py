@@ -1,11 +1,9 @@
 """The `sluice` command: exit codes, and how it speaks to the person."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +27,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SLUICE_HOME", str(folder))
     monkeypatch.setenv("SLUICE_CACHE", str(tmp_path / "cache"))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _logging_of_the_test_run() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture

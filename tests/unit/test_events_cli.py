@@ -1,9 +1,7 @@
 """`sluice events` and `sluice tenants`: what makes no sense, and servers that are away."""
 
 import json
-import logging
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,15 +24,6 @@ def _servers_are_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_REGISTRY_URL", f"http://{NOWHERE}")
     monkeypatch.setattr(reader, "_CONNECT_MS", 100)
     monkeypatch.setattr(sender, "_CONNECT_SECONDS", 0.1)
-
-
-@pytest.fixture(autouse=True)
-def _logging_of_the_test_run() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 class Answer:
