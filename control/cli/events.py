@@ -15,6 +15,7 @@ from control.cli.output import json_option, print_json
 from control.errors import ExitCode, MisuseError, SluiceError
 from control.events.decoding import Decoding
 from control.events.generator import DEFAULT_OLDER
+from control.events.interruption import interruption
 from control.events.producer import TOPIC, Run, Sent, produce
 from control.events.reader import open_reader
 from control.events.render import as_json_object, line, page, printable
@@ -121,22 +122,26 @@ def tail_events(  # noqa: PLR0913 - the command's options
     """
     wanted = Filter(domain, tenant, event_type)
     shown = 0
-    with _decoding(settings) as decoding, open_reader(settings.kafka_bootstrap) as reader:
-        try:
-            for record in reader.follow(topic, from_start=from_start, to_end=no_follow):
-                decoded = decoding.decode(record.value)
-                if not wanted.takes(decoded):
-                    continue
-                click.echo(
-                    json.dumps(as_json_object(record, decoded), ensure_ascii=False) if as_json
-                    else line(record, decoded)
-                )
-                shown += 1
-                if shown == count:
-                    return
-        except KeyboardInterrupt:
-            # The usual way to end it.
-            return
+    with (
+        _decoding(settings) as decoding, open_reader(settings.kafka_bootstrap) as reader,
+        # The usual way to end it. An exception inside Kafka's client might be lost there.
+        interruption() as wish,
+    ):
+        for record in reader.follow(
+            topic, from_start=from_start, to_end=no_follow, stopped=lambda: wish.asked
+        ):
+            if wish.asked:
+                return
+            decoded = decoding.decode(record.value)
+            if not wanted.takes(decoded):
+                continue
+            click.echo(
+                json.dumps(as_json_object(record, decoded), ensure_ascii=False) if as_json
+                else line(record, decoded)
+            )
+            shown += 1
+            if shown == count:
+                return
 
 
 @contextmanager
