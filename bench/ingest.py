@@ -21,7 +21,7 @@ from bench.kit import cpu_seconds, machine, pace, write_result
 from bench.picture import Chart, draw
 from control.settings import PROJECT_ROOT
 from tests.kit import flink
-from tests.kit.ingest import cancel_ingest, job_id
+from tests.kit.jobs import end_job, job_id
 from tests.kit.stack import TestStack
 
 _PARTITIONS = 8
@@ -72,7 +72,7 @@ def run_job(stack: TestStack, parallelism: int, count: int) -> dict[str, Any]:
     total = points[-1][1]
     done = next(point for point in points if point[1] >= 0.98 * total)
     warm = next(point for point in points if point[1] >= _WARM * total)
-    cancel_ingest(stack)
+    end_job(stack)
     # Offsets of events.clean leave the duplicates out: count what was read.
     share = count / total
     return {
@@ -127,7 +127,7 @@ def measure_state(stack: TestStack, millions: list[int]) -> list[dict[str, Any]]
             time.sleep(1)
         sizes.append({"distinct_ids_millions": target, **_checkpoint(stack, job)})
         print(sizes[-1])
-    cancel_ingest(stack)
+    end_job(stack)
     return sizes
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from control.errors import SluiceError
+from control.errors import RefusedError, SluiceError
 from control.settings import PROJECT_ROOT, public
 
 # A new version must be readable by every older reader's data, not only by the last one's.
@@ -182,3 +182,13 @@ def record_name(schema: Mapping[str, Any]) -> str:
     """Return the full name of a record, which is its subject."""
     name = str(schema["name"])
     return name if "." in name else f"{schema['namespace']}.{name}"
+
+
+def registered_id(registry: RegistryClient, schema: Mapping[str, Any]) -> int:
+    """Return the id of a schema that must be registered by now."""
+    subject = record_name(schema)
+    number = registry.id_of(subject, schema)
+    if number is None:
+        message = f"The registry does not hold the newest {subject}."
+        raise RefusedError(message, "Run `sluice schema register`.")
+    return number

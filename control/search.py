@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from control.errors import SluiceError
 from control.settings import PROJECT_ROOT, public
 
-TEMPLATE_NAME = "sluice-events"
+_TEMPLATE = "/_index_template/sluice-events"
 _FILE = PROJECT_ROOT / "schemas" / "search" / "events.json"
 _TIMEOUT_SECONDS = 15
 
@@ -22,12 +22,12 @@ def wanted_template() -> dict[str, Any]:
 
 def put_template(url: SecretStr) -> None:
     """Put the template in place; indices that exist keep their mapping."""
-    _ask("PUT", url, wanted_template())
+    ask("PUT", url, _TEMPLATE, wanted_template())
 
 
 def template_version(url: SecretStr) -> int | None:
     """Return the version of the template in place, None where there is none."""
-    answer = _ask("GET", url)
+    answer = ask("GET", url, _TEMPLATE)
     templates = answer.get("index_templates", [])
     if not templates:
         return None
@@ -36,14 +36,12 @@ def template_version(url: SecretStr) -> int | None:
 
 def count_documents(url: SecretStr) -> int:
     """Return how many documents the alias `events` covers, 0 where it covers none."""
-    answer = _ask("GET", url, path="/events/_count?ignore_unavailable=true")
+    answer = ask("GET", url, "/events/_count?ignore_unavailable=true")
     return int(answer.get("count", 0))
 
 
-def _ask(
-    method: str, url: SecretStr, body: object = None,
-    path: str = f"/_index_template/{TEMPLATE_NAME}",
-) -> dict[str, Any]:
+def ask(method: str, url: SecretStr, path: str, body: object = None) -> dict[str, Any]:
+    """Ask Elasticsearch; what is not there is an empty answer."""
     try:
         answer = httpx.request(
             method, f"{url.get_secret_value().rstrip('/')}{path}", json=body,

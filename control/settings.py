@@ -119,6 +119,24 @@ class Settings(BaseSettings):
         5, gt=0, description="a partition silent for this long does not hold up event time"
     )
 
+    timescale_parallelism: int = Field(1, ge=1, description="parallel tasks of timescale")
+    search_parallelism: int = Field(1, ge=1, description="parallel tasks of search")
+    search_keep_days: int = Field(
+        30, ge=1, description="for how many days events can be searched, today included"
+    )
+    sink_batch_rows: int = Field(
+        5_000, ge=1, le=100_000, description="most events that a sink writes at once"
+    )
+    sink_batch_bytes: int = Field(
+        8 * 2**20, ge=2**10, description="most bytes that a sink writes at once"
+    )
+    sink_linger_ms: int = Field(
+        10, ge=1, description="how long a sink waits for more events before it writes"
+    )
+    sink_stall_minutes: float = Field(
+        24 * 60, gt=0, description="how long a sink waits for its store before its job fails"
+    )
+
     explicit: frozenset[str] = Field(
         frozenset(), description="the addresses that were set by a person, not by the stack"
     )

@@ -20,6 +20,14 @@ JOBS = (
         "ingest", "validates, enriches and deduplicates what producers send", "jobs.ingest",
         ("events.raw", "reference.tenants"), ("events.clean", "events.dlq"),
     ),
+    JobSpec(
+        "timescale", "writes clean events into TimescaleDB", "jobs.timescale",
+        ("events.clean",), ("table events", "events.dlq"),
+    ),
+    JobSpec(
+        "search", "writes clean events into Elasticsearch", "jobs.search",
+        ("events.clean",), ("index events-*", "events.dlq"),
+    ),
 )
 
 

@@ -3,8 +3,8 @@
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, ModuleType
 
 import cloudpickle
 from pyflink.common import Configuration
@@ -19,7 +19,8 @@ _OURS = ("jobs", "udfs")
 
 
 def environment(
-    settings: Settings, jars: Sequence[str], mode: str, parallelism: int
+    settings: Settings, jars: Sequence[str], mode: str, parallelism: int,
+    extra: Mapping[str, str] = MappingProxyType({}),
 ) -> StreamExecutionEnvironment:
     """Return an environment with what all jobs share."""
     # Our code travels inside the job, not as modules that a worker imports: workers in thread mode
@@ -27,7 +28,8 @@ def environment(
     for name in _OURS:
         cloudpickle.register_pickle_by_value(importlib.import_module(name))
     configuration = Configuration()
-    configuration.set_string("python.execution-mode", mode)
+    for key, value in {"python.execution-mode": mode, **extra}.items():
+        configuration.set_string(key, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     if jars:
         env.add_jars(*jars)

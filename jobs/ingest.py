@@ -6,7 +6,7 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from jobs.cleaning import CLEAN_TYPE, LETTERS, TENANTS, CleanEvents, CleaningPlan
-from jobs.kafka import PRODUCER, read_topic, write_topic
+from jobs.kafka import create_topic_table, read_topic, write_topic
 
 NAME = "ingest"
 
@@ -74,25 +74,9 @@ def _write_unique(env: StreamExecutionEnvironment, clean: DataStream, graph: Ing
         .watermark("occurred", f"occurred - INTERVAL '{graph.out_of_order_seconds:g}' SECOND")
         .build()
     ))
-    producer = {
-        **PRODUCER,
-        "bootstrap.servers": graph.bootstrap,
-        "transaction.timeout.ms": str(graph.transaction_timeout_ms),
-    }
-    options = {
-        "connector": "kafka",
-        "topic": graph.clean_topic,
-        "key.format": "raw",
-        "key.fields": "tenant_id",
-        "value.format": "raw",
-        "value.fields-include": "EXCEPT_KEY",
-        "sink.delivery-guarantee": "exactly-once",
-        "sink.transactional-id-prefix": f"{graph.transaction_prefix}-clean",
-        **{f"properties.{key}": value for key, value in producer.items()},
-    }
-    written = ", ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in options.items())
-    tables.execute_sql(
-        f"CREATE TEMPORARY TABLE clean (tenant_id STRING, message BYTES) WITH ({written})"
+    create_topic_table(
+        tables, "clean", "tenant_id STRING, message BYTES", graph.clean_topic, graph.bootstrap,
+        f"{graph.transaction_prefix}-clean", graph.transaction_timeout_ms, key="tenant_id",
     )
     statements = tables.create_statement_set()
     statements.add_insert_sql("""
@@ -102,9 +86,3 @@ def _write_unique(env: StreamExecutionEnvironment, clean: DataStream, graph: Ing
         ) WHERE place = 1
     """)
     statements.attach_as_datastream()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-

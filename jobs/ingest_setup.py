@@ -1,25 +1,21 @@
 """Job `ingest` as the settings want it: ids from the registry, limits from the broker."""
 
-import logging
 from collections.abc import Sequence
 
 from pyflink.datastream import StreamExecutionEnvironment
 
-from control.errors import RefusedError
-from control.kafka import longest_transaction
-from control.registry import RegistryClient
+from control.registry import RegistryClient, registered_id
 from control.settings import Settings
 from control.tenants import read_tenants
 from jobs.cleaning import CleaningPlan
 from jobs.driver import environment
 from jobs.ingest import NAME, IngestGraph, build
+from jobs.setup import transaction_timeout
 from udfs.cleaner import Tenant
-from udfs.contract import Schema, full_name, load_contract
+from udfs.contract import load_contract
 from udfs.ingestion import IngestRules, SchemaIds
 from udfs.rules import TimeLimits
 from udfs.schema_store import RegistryAddress
-
-_LOG = logging.getLogger(__name__)
 
 # Measured, see docs/adr/0006.
 _MODE = "thread"
@@ -31,7 +27,10 @@ def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironme
     """Return the environment that holds the whole job."""
     contract = load_contract(settings.schemas)
     with RegistryClient(settings.registry_url) as registry:
-        ids = SchemaIds(_id(registry, contract.clean), _id(registry, contract.dead_letter))
+        ids = SchemaIds(
+            registered_id(registry, contract.clean),
+            registered_id(registry, contract.dead_letter),
+        )
     rules = IngestRules(
         settings.ingest_max_bytes,
         TimeLimits(settings.ingest_max_age_days, settings.ingest_max_ahead_minutes),
@@ -51,30 +50,9 @@ def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironme
         letter_topic="events.dlq",
         group=f"sluice-{NAME}",
         transaction_prefix=f"sluice-{NAME}",
-        transaction_timeout_ms=_transaction_timeout(settings),
+        transaction_timeout_ms=transaction_timeout(settings),
         dedupe_hours=settings.ingest_dedupe_hours,
         out_of_order_seconds=_OUT_OF_ORDER_SECONDS,
         idle_seconds=settings.ingest_idle_seconds,
     ))
     return env
-
-
-def _id(registry: RegistryClient, schema: Schema) -> int:
-    subject = full_name(schema)
-    number = registry.id_of(subject, schema)
-    if number is None:
-        message = f"The registry does not hold the newest {subject}."
-        raise RefusedError(message, "Run `sluice schema register`.")
-    return number
-
-
-def _transaction_timeout(settings: Settings) -> int:
-    wanted = round(settings.transaction_timeout_minutes * 60_000)
-    longest = longest_transaction(settings.kafka_bootstrap)
-    if longest < wanted:
-        _LOG.warning(
-            "the broker ends a transaction after %d minutes: a job that is down for longer loses"
-            " what it had written since its last checkpoint; raise transaction.max.timeout.ms",
-            longest // 60_000,
-        )
-    return min(wanted, longest)

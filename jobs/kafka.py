@@ -11,6 +11,7 @@ from pyflink.datastream.connectors.kafka import (
     KafkaSink,
     KafkaSource,
 )
+from pyflink.table import StreamTableEnvironment
 
 # Messages of 10 MiB are taken; a dead letter carries one and says why.
 LARGEST_REQUEST = 12 * 2**20
@@ -27,9 +28,9 @@ PRODUCER = {
 
 def read_topic(
     env: StreamExecutionEnvironment, bootstrap: str, topic: str, group: str, uid: str,
-    *, from_start: bool = False,
+    *, from_start: bool = False, committed_only: bool = True,
 ) -> DataStream:
-    """Read a topic's committed messages as bytes, from the group's offsets or the start."""
+    """Read a topic's messages as bytes, from the group's offsets or the start."""
     earliest = KafkaOffsetsInitializer.earliest()
     source = (
         KafkaSource.builder()
@@ -40,7 +41,9 @@ def read_topic(
             earliest if from_start
             else KafkaOffsetsInitializer.committed_offsets(KafkaOffsetResetStrategy.EARLIEST)
         )
-        .set_property("isolation.level", "read_committed")
+        .set_property(
+            "isolation.level", "read_committed" if committed_only else "read_uncommitted"
+        )
         .set_property("partition.discovery.interval.ms", "30000")
         .set_value_only_deserializer(ByteArraySchema())
         .build()
@@ -72,3 +75,35 @@ def write_topic(
     for key, value in PRODUCER.items():
         sink.set_property(key, value)
     stream.sink_to(sink.build()).name(topic).uid(uid)
+
+
+def create_topic_table(
+    tables: StreamTableEnvironment, name: str, columns: str, topic: str, bootstrap: str,
+    prefix: str, timeout_ms: int, key: str | None = None,
+) -> None:
+    """Make a topic a table that SQL writes to, exactly once: a value in bytes, and perhaps a key.
+
+    PyFlink's own sink cannot write the key of a message; SQL's can.
+    """
+    producer = {
+        **PRODUCER, "bootstrap.servers": bootstrap, "transaction.timeout.ms": str(timeout_ms),
+    }
+    keyed = {
+        "key.format": "raw", "key.fields": key, "value.fields-include": "EXCEPT_KEY",
+    } if key else {}
+    options = {
+        "connector": "kafka",
+        "topic": topic,
+        **keyed,
+        "value.format": "raw",
+        "sink.delivery-guarantee": "exactly-once",
+        "sink.transactional-id-prefix": prefix,
+        **{f"properties.{option}": value for option, value in producer.items()},
+    }
+    written = ", ".join(f"{_quoted(option)} = {_quoted(value)}"
+                        for option, value in options.items())
+    tables.execute_sql(f"CREATE TEMPORARY TABLE {name} ({columns}) WITH ({written})")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -7,7 +7,19 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from control.cli import db, demo, dlq, doctor, events, jobs, schema, stack, tenants
+from control.cli import (
+    db,
+    demo,
+    dlq,
+    doctor,
+    events,
+    jobs,
+    reconcile,
+    schema,
+    search,
+    stack,
+    tenants,
+)
 from control.errors import ExitCode, SluiceError
 from control.logs import configure_logging
 from control.settings import ADDRESSES, PREFIX, Settings, load_settings
@@ -49,6 +61,8 @@ cli.add_command(jobs.jobs)
 cli.add_command(jobs.deploy)
 cli.add_command(tenants.tenants)
 cli.add_command(schema.schema)
+cli.add_command(search.search)
+cli.add_command(reconcile.reconcile)
 
 
 def main() -> None:

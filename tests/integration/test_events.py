@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 from control.events.reader import open_reader
 from control.kafka import create_topics
 from control.topics import TOPICS
-from tests.kit.ingest import cancel_ingest
+from tests.kit.jobs import end_job
 from tests.kit.kafka import read_committed
 from tests.kit.stack import SLUICE, TestStack
 from tests.kit.wait import wait_until
@@ -327,4 +327,4 @@ def test_the_demo_ends_cleanly_on_ctrl_c(stack: TestStack) -> None:
     assert "topic events.raw" in out
     assert "Exactly." in out, out
     assert "make down" in out
-    cancel_ingest(stack)
+    end_job(stack)

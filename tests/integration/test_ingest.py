@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.kit import flink
-from tests.kit.ingest import job_id, produce, running_ingest
+from tests.kit.ingest import produce, running_ingest
 from tests.kit.ingest_faults import check_kills, check_registry_outage, send_mutants
+from tests.kit.jobs import job_id
 from tests.kit.outcome import CLEAN, Outlet, decode
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until

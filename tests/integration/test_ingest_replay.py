@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.kit import flink
-from tests.kit.ingest import job_id, produce, running_ingest
+from tests.kit.ingest import produce, running_ingest
+from tests.kit.jobs import job_id
 from tests.kit.outcome import Outlet
 from tests.kit.stack import TestStack
 

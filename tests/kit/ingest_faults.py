@@ -11,7 +11,8 @@ from pathlib import Path
 from kafka import KafkaProducer
 
 from tests.kit import flink
-from tests.kit.ingest import FLAWS, job_id, produce, restarts
+from tests.kit.ingest import FLAWS, produce
+from tests.kit.jobs import job_id, restarts, worker_of
 from tests.kit.kafka import make_topic, read_committed
 from tests.kit.mutation import mutate
 from tests.kit.outcome import Manifest, Outlet
@@ -85,22 +86,11 @@ def check_registry_outage(stack: TestStack, folder: Path, seconds: float, count:
         # A restarted worker has forgotten the schemas, and so has the disk: it must wait.
         address = RegistryAddress(stack.settings().registry_url.get_secret_value())
         shutil.rmtree(cache_folder(address))
-        stack.kill(worker_of(stack, job))
+        stack.kill(worker_of(stack, job, "clean"))
         time.sleep(seconds)
         stack.ok("stack", "up")
     outcome = outlet.check(Manifest.read(file), 240)
     assert not outcome.letters
-
-
-def worker_of(stack: TestStack, job: str) -> str:
-    """Return the name of a TaskManager that runs a job's Python."""
-    for vertex in flink.get(stack, f"/jobs/{job}")["vertices"]:
-        path = f"/jobs/{job}/vertices/{vertex['id']}/taskmanagers"
-        workers = flink.get(stack, path).get("taskmanagers", [])
-        if vertex["name"].startswith("clean") and workers:
-            return str(workers[0]["taskmanager-id"])
-    message = f"job {job} runs nowhere"
-    raise AssertionError(message)
 
 
 def check_kills(
@@ -116,7 +106,7 @@ def check_kills(
     with sending(stack, file, count, rate, *FLAWS, seed=seed):
         for victim in victims:
             time.sleep(chance.uniform(2, 6))
-            name = worker_of(stack, job) if victim == "taskmanager" else victim
+            name = worker_of(stack, job, "clean") if victim == "taskmanager" else victim
             print(f"kill -9 {name}")
             stack.kill(name)
             time.sleep(chance.uniform(0, 3))

@@ -1,0 +1,175 @@
+"""Canonical records for the sinks, without `ingest`; what the stores then hold of them."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from io import BytesIO
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import fastavro
+import httpx
+import psycopg
+from kafka import KafkaProducer
+from psycopg.rows import dict_row
+
+from control.events.encoder import Encoder
+from control.events.generator import Generator
+from control.events.traffic import Shares, Traffic
+from control.registry import RegistryClient
+from tests.kit.outcome import CLEAN, decode
+from tests.kit.stack import TestStack
+from tests.kit.wait import wait_until
+from udfs.contract import Contract, Schema, full_name, load_contract
+from udfs.ingestion import Cleaned, Ingestion, IngestRules, SchemaIds
+from udfs.wire import frame
+
+
+@dataclass(frozen=True)
+class Clean:
+    """One canonical record, and what it says."""
+
+    value: bytes
+    fields: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The event's id."""
+        return str(self.fields["event_id"])
+
+
+class CleanMaker:
+    """Makes canonical records as `ingest` would, under the ids that a stack's registry gave."""
+
+    def __init__(self, stack: TestStack) -> None:
+        self._contract: Contract = load_contract(stack.settings().schemas)
+        with RegistryClient(stack.settings().registry_url) as registry:
+            ids = [registry.id_of(full_name(schema), schema)
+                   for schema in (self._contract.clean, self._contract.dead_letter)]
+        assert None not in ids, "the stack has not registered its schemas"
+        self._ids = SchemaIds(ids[0] or 0, ids[1] or 0)
+
+    def make(self, count: int, seed: int, late: float = 0.0) -> list[Clean]:
+        """Return records of the present."""
+        known: dict[int, Schema] = {}
+
+        def register(schema: Schema) -> int:
+            known[len(known) + 1] = schema
+            return len(known)
+
+        traffic = Traffic(
+            Generator(self._contract, seed, 20), Encoder(self._contract, register),
+            Shares(late=late), seed,
+        )
+        ingestion = Ingestion(
+            self._contract, self._ids, known.__getitem__, IngestRules(), "events.raw"
+        )
+        records = []
+        for message in islice(traffic.messages(), count):
+            now = time.time_ns() // 1000
+            result = ingestion.process(message.value, now, now, lambda _: None)
+            assert isinstance(result, Cleaned)
+            records.append(Clean(result.message, decode(CLEAN, result.message)))
+        return records
+
+    def changed(self, record: Clean, **fields: Any) -> Clean:
+        """Return a record with other values."""
+        body = {**record.fields, **fields}
+        out = BytesIO()
+        fastavro.schemaless_writer(out, fastavro.parse_schema(self._contract.clean), body)
+        return Clean(frame(self._ids.clean, out.getvalue()), body)
+
+
+def send_clean(stack: TestStack, records: Iterable[Clean]) -> None:
+    """Send records to events.clean, keyed as ingest keys them."""
+    producer = KafkaProducer(
+        bootstrap_servers=stack.settings().kafka_bootstrap, acks="all", linger_ms=20,
+        enable_idempotence=True, delivery_timeout_ms=120_000,
+    )
+    try:
+        waiting = [
+            producer.send(CLEAN, key=str(record.fields["tenant_id"]).encode(), value=record.value)
+            for record in records
+        ]
+        for answer in waiting:
+            answer.get(timeout=130)
+    finally:
+        producer.close(timeout=10)
+
+
+def rows(stack: TestStack, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the rows of these events by id; one that stands twice is an error."""
+    dsn = stack.settings().timescale_dsn.get_secret_value()
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        found = connection.execute(
+            "SELECT * FROM public.events WHERE event_id = ANY(%s::uuid[])", [list(ids)]
+        ).fetchall()
+    by_id = {str(row["event_id"]): row for row in found}
+    assert len(by_id) == len(found), "an event stands twice in the table"
+    return by_id
+
+
+def documents(stack: TestStack, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the documents of these events by id; one that stands twice is an error."""
+    url = stack.settings().elasticsearch_url.get_secret_value()
+    httpx.post(f"{url}/events/_refresh?ignore_unavailable=true", timeout=30)
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), 5_000):
+        answer = httpx.post(f"{url}/events/_search?ignore_unavailable=true", timeout=60, json={
+            "size": 10_000, "query": {"ids": {"values": list(ids[start:start + 5_000])}},
+        })
+        for hit in answer.raise_for_status().json()["hits"]["hits"]:
+            assert hit["_id"] not in found, "an event stands twice in the indices"
+            found[hit["_id"]] = {**hit["_source"], "_index": hit["_index"]}
+    return found
+
+
+def await_rows(
+    stack: TestStack, records: Sequence[Clean], seconds: float = 120
+) -> dict[str, dict[str, Any]]:
+    """Wait until the table holds all these events, and no other state of them; return the rows."""
+    ids = [record.id for record in records]
+
+    def complete() -> dict[str, dict[str, Any]] | None:
+        found = rows(stack, ids)
+        return found if len(found) == len(set(ids)) else None
+
+    found = wait_until(f"{len(ids)} rows in the table", complete, seconds, pause=1)
+    for record in records:
+        assert found[record.id] == record.fields
+    return found
+
+
+def await_documents(
+    stack: TestStack, records: Sequence[Clean], seconds: float = 120
+) -> dict[str, dict[str, Any]]:
+    """Wait until the indices hold all these events, as they are; return the documents."""
+    ids = [record.id for record in records]
+
+    def complete() -> dict[str, dict[str, Any]] | None:
+        found = documents(stack, ids)
+        return found if len(found) == len(set(ids)) else None
+
+    found = wait_until(f"{len(ids)} documents", complete, seconds, pause=1)
+    for record in records:
+        wanted = expected_document(record)
+        there = {key: value for key, value in found[record.id].items()
+                 if key != "_index" and not key.startswith("digest_")}
+        assert there == wanted
+    return found
+
+
+def expected_document(record: Clean) -> dict[str, Any]:
+    """Return a record as Elasticsearch must have it."""
+    return {name: _in_json(value) for name, value in record.fields.items() if value is not None}
+
+
+def _in_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%S.%f}Z"
+    if isinstance(value, UUID):
+        return str(value)
+    return float(value) if isinstance(value, Decimal) else value
