@@ -8,14 +8,19 @@ from rich.live import Live
 
 from control.cli.jobs import start_job
 from control.cli.output import print_table
+from control.cli.reconcile import print_verdict
 from control.cli.stack import start_stack
 from control.database import connect
+from control.db.migrations import migrate
 from control.events.arrivals import Arrivals
 from control.events.producer import Run, Sent, produce
+from control.events.reader import open_reader
 from control.events.traffic import Kind, Shares
 from control.flink import FlinkClient
 from control.kafka import count_messages
-from control.search import count_documents
+from control.reconcile.run import STORES, reconcile
+from control.reconcile.span import backlog
+from control.search import count_documents, put_template
 from control.settings import Settings, load_settings
 from control.tenants import made_up_tenants, write_tenants
 from control.topics import TOPICS
@@ -40,6 +45,8 @@ def demo(settings: Settings, count: int, rate: float) -> None:
     settings = load_settings(home=settings.home)
     console = Console(highlight=False)
     write_tenants(settings, made_up_tenants(_TENANTS, seed=1))
+    migrate(settings.timescale_dsn)
+    put_template(settings.elasticsearch_url)
     _start_jobs(settings, console)
     _catch_up(settings, console)
     before = count_messages(settings.kafka_bootstrap, [topic.name for topic in TOPICS])
@@ -49,8 +56,10 @@ def demo(settings: Settings, count: int, rate: float) -> None:
     if sent.interrupted:
         console.print("Stopped sending.\n")
     _await_arrivals(console, arrivals, sent)
+    _await_stores(settings, console)
     _print_outcome(settings, before)
     _print_verdict(console, arrivals, sent)
+    _print_reconciled(settings, console)
     console.print(
         "\nThe stack goes on running: `.venv/bin/sluice stack status` shows it,"
         " `make down` stops it."
@@ -93,6 +102,25 @@ def _await_arrivals(console: Console, arrivals: Arrivals, sent: Sent) -> None:
             if arrivals.clean + arrivals.letters >= wanted or time.monotonic() > deadline:
                 return
             time.sleep(1)
+
+
+def _await_stores(settings: Settings, console: Console) -> None:
+    deadline = time.monotonic() + _ARRIVE_SECONDS
+    with console.status("waiting for the stores") as status:
+        while time.monotonic() < deadline:
+            with open_reader(settings.kafka_bootstrap) as reader:
+                left = backlog(reader, settings.kafka_bootstrap, STORES)
+            if not any(left.values()):
+                return
+            status.update(f"not written yet: {', '.join(f'{n:,} {s}' for s, n in left.items())}")
+            time.sleep(1)
+
+
+def _print_reconciled(settings: Settings, console: Console) -> None:
+    console.print()
+    with console.status("comparing the stores with events.clean") as status:
+        verdict = reconcile(settings, STORES, None, None, status.update)
+    print_verdict(verdict)
 
 
 def _print_verdict(console: Console, arrivals: Arrivals, sent: Sent) -> None:
@@ -138,9 +166,8 @@ def _print_outcome(settings: Settings, before: dict[str, int]) -> None:
         for topic in TOPICS
     ]
     with connect(settings.timescale_dsn) as connection:
-        row = connection.execute("SELECT to_regclass('public.events')").fetchone()
-        table = row is not None and row[0] is not None
-    rows.append(("table events", "" if table else "-", "", "comes with the sinks"))
+        row = connection.execute("SELECT count(*) FROM public.events").fetchone()
+    rows.append(("table events", f"{row[0] if row else 0:,}", "", "rows that SQL can ask for"))
     rows.append(("index events", f"{count_documents(settings.elasticsearch_url):,}", "",
                  "documents that can be searched"))
     print_table(("where", "count", "new", "what"), rows)

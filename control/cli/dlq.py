@@ -12,15 +12,13 @@ from rich.markup import escape
 
 from control.cli.dlq_options import Chosen, chosen_options, wish_from, wish_options
 from control.cli.dlq_output import (
-    Say,
     print_left_out,
     print_outcome,
     print_plan,
-    progress_line,
     replay_json,
 )
 from control.cli.numbers import POSITIVE
-from control.cli.output import json_option, print_json, print_table
+from control.cli.output import Say, json_option, print_json, print_table, progress_line
 from control.dlq.desk import Desk, open_desk
 from control.dlq.letter import Letter, State, parse_id
 from control.dlq.listing import COLUMNS, rows, summary_rows

@@ -1,30 +1,12 @@
 """What the commands around dead letters print."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from control.dlq.plan import Plan
 from control.dlq.replay import Outcome
 from control.dlq.settle import Settled
-
-Say = Callable[[str], None]
-
-
-@contextmanager
-def progress_line(*, quiet: bool) -> Iterator[Say]:
-    """Show on a terminal what is going on, in one line that goes away."""
-    console = Console(stderr=True)
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True,
-        disable=quiet or not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("", total=None)
-        yield lambda text: progress.update(task, description=text)
 
 
 def print_plan(plan: Plan, done: str, *, dry_run: bool = False) -> None:

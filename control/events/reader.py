@@ -38,13 +38,14 @@ class Record:
 
 
 class Reader:
-    """Reads committed messages, as part of no group: nobody's position moves."""
+    """Reads messages as part of no group: nobody's position moves."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, *, committed_only: bool = True) -> None:
         self._bootstrap = bootstrap
+        self._isolation = "read_committed" if committed_only else "read_uncommitted"
         # For questions. It never reads: kafka-python 3.0 keeps what was fetched for an earlier
         # assignment or position, and may then fetch no more, so each read has one of its own.
-        self._asking = _consumer(bootstrap)
+        self._asking = _consumer(bootstrap, self._isolation)
 
     def close(self) -> None:
         """Leave Kafka."""
@@ -137,7 +138,7 @@ class Reader:
 
     @contextmanager
     def _reading(self, firsts: _Offsets) -> Iterator[KafkaConsumer]:
-        consumer = _consumer(self._bootstrap)
+        consumer = _consumer(self._bootstrap, self._isolation)
         try:
             consumer.assign(list(firsts))
             for part, first in firsts.items():
@@ -158,10 +159,10 @@ class Reader:
 
 
 @contextmanager
-def open_reader(bootstrap: str) -> Iterator[Reader]:
+def open_reader(bootstrap: str, *, committed_only: bool = True) -> Iterator[Reader]:
     """Open a reader; what Kafka does not do becomes an error for a person."""
     try:
-        reader = Reader(bootstrap)
+        reader = Reader(bootstrap, committed_only=committed_only)
     except (KafkaError, OSError) as error:
         raise _error(bootstrap, error) from error
     try:
@@ -172,10 +173,10 @@ def open_reader(bootstrap: str) -> Iterator[Reader]:
         reader.close()
 
 
-def _consumer(bootstrap: str) -> KafkaConsumer:
+def _consumer(bootstrap: str, isolation: str) -> KafkaConsumer:
     return KafkaConsumer(
         bootstrap_servers=bootstrap, client_id="sluice-read", group_id=None,
-        enable_auto_commit=False, isolation_level="read_committed",
+        enable_auto_commit=False, isolation_level=isolation,
         auto_offset_reset="earliest", bootstrap_timeout_ms=_CONNECT_MS,
         max_poll_records=_WINDOW,
     )

@@ -1,0 +1,83 @@
+"""`sluice reconcile` from its settings: who is asked, and for which span."""
+
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+
+from control.database import connect
+from control.dlq.letter import TOPIC as LETTERS
+from control.dlq.letter import read_letter
+from control.errors import RefusedError
+from control.events.decoding import Decoding
+from control.events.reader import Reader, open_reader
+from control.reconcile.compare import Comparison, Report
+from control.reconcile.event import EventReader
+from control.reconcile.findings import Verdict
+from control.reconcile.index import EventsIndex
+from control.reconcile.span import Span, find_span
+from control.reconcile.store import ComparedStore
+from control.reconcile.table import EventsTable
+from control.registry import RegistryClient
+from control.settings import Settings
+from jobs.sink_plans import search_plan, timescale_plan
+from udfs.contract import load_contract
+
+STORES = ("timescale", "search")
+
+
+def reconcile(
+    settings: Settings, names: Collection[str], since: datetime | None, until: datetime | None,
+    report: Report, *, repair: bool = False,
+) -> Verdict:
+    """Compare the stores with what is committed; the span is one of times of cleaning."""
+    now = time.time_ns() // 1000
+    wanted = Span(_micros(since, 0), min(_micros(until, now), now))
+    with (
+        RegistryClient(settings.registry_url) as registry,
+        open_reader(settings.kafka_bootstrap) as reader,
+        _open_stores(settings, names) as stores,
+    ):
+        events = EventReader(registry)
+        report("asking how far the stores have written")
+        span, _ = find_span(
+            reader, events, settings.kafka_bootstrap, [store.name for store in stores], wanted
+        )
+        if span.end <= span.first:
+            message = f"There is nothing that can be compared: {'; '.join(span.limits)}."
+            raise RefusedError(message, "`sluice jobs list` tells whether the jobs run.")
+        refused = _refused(reader, Decoding(registry.schema_by_id), names)
+        return Comparison(reader, events, stores, refused, span, report).run(repair=repair)
+
+
+@contextmanager
+def _open_stores(
+    settings: Settings, names: Collection[str]
+) -> Iterator[list[ComparedStore]]:
+    stores: list[ComparedStore] = []
+    with connect(settings.timescale_dsn) as connection:
+        if "timescale" in names:
+            clean = load_contract(settings.schemas).clean
+            stores.append(EventsTable(connection, clean, timescale_plan(settings)))
+        if "search" in names:
+            stores.append(EventsIndex(
+                settings.elasticsearch_url, settings.search_keep_days, search_plan(settings)
+            ))
+        yield stores
+
+
+def _refused(
+    reader: Reader, decoding: Decoding, names: Collection[str]
+) -> Mapping[str, Collection[str]]:
+    """Return, by store, the ids of events that it has refused: their letters tell."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in reader.between(LETTERS, reader.spans(LETTERS)):
+        letter = read_letter(record, decoding)
+        if letter is not None and letter[0].stage in names and letter[0].event_id:
+            found[letter[0].stage].add(letter[0].event_id)
+    return found
+
+
+def _micros(moment: datetime | None, otherwise: int) -> int:
+    return otherwise if moment is None else round(moment.timestamp() * 1e6)

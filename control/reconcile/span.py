@@ -1,0 +1,119 @@
+"""Which events can be compared: those that the topic still has and the stores surely have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kafka.errors import KafkaError
+
+from control.events.reader import Reader, Spans, open_reader
+from control.kafka import admin_client
+from control.reconcile.event import EventReader
+
+TOPIC = "events.clean"
+# Two tasks of ingest clean side by side: what lies behind may have been cleaned a little earlier.
+_SLACK_MICROS = 10_000_000
+
+
+@dataclass(frozen=True)
+class Span:
+    """Times of cleaning in microseconds: from this one on, and before that one."""
+
+    first: int
+    end: int
+    # Why it does not reach further, for a person; empty when it reaches as far as was asked.
+    limits: tuple[str, ...] = ()
+
+    def holds(self, cleaned_at: int) -> bool:
+        """Tell whether an event belongs to the span."""
+        return self.first <= cleaned_at < self.end
+
+
+def find_span(
+    reader: Reader, events: EventReader, bootstrap: str, stores: Sequence[str], wanted: Span
+) -> tuple[Span, Spans]:
+    """Return the span that can be compared, and where its events lie in the topic."""
+    # In this order: what comes between the questions is then too new, not missing.
+    groups = {store: _written(bootstrap, f"sluice-{store}") for store in stores}
+    spans = reader.spans(TOPIC)
+    first, end = wanted.first, wanted.end
+    limits = []
+    begin = _oldest_kept(reader, events, spans)
+    if begin is not None and begin > first:
+        first = begin
+        limits.append(f"Kafka has nothing before {moment(begin)}")
+    open_since = _open_since(bootstrap, events, spans)
+    if open_since is not None and open_since < end:
+        end = open_since
+        limits.append(f"ingest has not committed what came after {moment(end)}")
+    for store, written in groups.items():
+        missing = {part: (max(span[0], min(written.get(part, span[0]), span[1])), span[1])
+                   for part, span in spans.items()}
+        unwritten = _first_times(reader, events, missing)
+        if unwritten:
+            until = min(unwritten.values()) - _SLACK_MICROS
+            if until < end:
+                end = until
+                limits.append(f"{store} has not surely written what came after {moment(until)}")
+    return Span(first, end, tuple(limits)), spans
+
+
+def backlog(reader: Reader, bootstrap: str, stores: Sequence[str]) -> dict[str, int]:
+    """Return how many offsets each job has surely not written yet."""
+    spans = reader.spans(TOPIC)
+    found = {}
+    for store in stores:
+        written = _written(bootstrap, f"sluice-{store}")
+        found[store] = sum(max(0, end - max(first, written.get(part, first)))
+                           for part, (first, end) in spans.items())
+    return found
+
+
+def moment(micros: int) -> str:
+    """Return a time for a person."""
+    return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _oldest_kept(reader: Reader, events: EventReader, spans: Spans) -> int | None:
+    """Return the time before which the topic has forgotten something, None if it has all."""
+    cut = {part: span for part, span in spans.items() if span[0] > 0}
+    times = _first_times(reader, events, cut)
+    return max(times.values()) + _SLACK_MICROS if times else None
+
+
+def _first_times(reader: Reader, events: EventReader, spans: Spans) -> dict[int, int]:
+    """Return when the first event of each partition's span was cleaned."""
+    left = {part for part, (first, end) in spans.items() if end > first}
+    times: dict[int, int] = {}
+    for record in reader.between(TOPIC, {part: spans[part] for part in left}):
+        if record.partition in times or record.value is None:
+            continue
+        event = events.read(record.value)
+        if event is not None:
+            times[record.partition] = event.cleaned_at
+            if len(times) == len(left):
+                break
+    return times
+
+
+def _open_since(bootstrap: str, events: EventReader, committed: Spans) -> int | None:
+    """Return since when events lie in transactions that are still open, None without any."""
+    with open_reader(bootstrap, committed_only=False) as reader:
+        ends = reader.spans(TOPIC)
+        times = _first_times(
+            reader, events, {part: (committed[part][1], ends[part][1]) for part in committed}
+        )
+    return min(times.values()) - _SLACK_MICROS if times else None
+
+
+def _written(bootstrap: str, group: str) -> Mapping[int, int]:
+    """Return up to where a job has surely written: Flink commits what a checkpoint covers."""
+    with admin_client(bootstrap) as admin:
+        try:
+            found = admin.list_group_offsets([group])
+        except KafkaError:
+            return {}
+    return {
+        part.partition: offset.offset
+        for part, offset in found.get(group, {}).items() if part.topic == TOPIC
+    }
