@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,13 +29,20 @@ def submit(settings: Settings, job: JobSpec, savepoint: str | None = None) -> st
         if (live := flink.live_job(job.name)) is not None:
             message = f"{job.name} is there already: job {live.id}, {live.state.lower()}."
             raise RefusedError(message, "Nothing was started.")
+    jars = _jars(open_stack(settings).context)
+    return run_client(settings, job.name, ["-pym", "jobs.driver", job.name, *jars], savepoint)
+
+
+def run_client(
+    settings: Settings, name: str, program: Sequence[str], savepoint: str | None = None
+) -> str:
+    """Let Flink's own client build and submit a Python program; return the job's id."""
     context = open_stack(settings).context
     command = [
         "/bin/bash", str(FLINK_DIST / "bin" / "flink"), "run", "-d",
         "-m", urlsplit(settings.flink_url).netloc,
         *(("-s", savepoint) if savepoint else ()),
-        "-pyclientexec", sys.executable, "-pyexec", sys.executable,
-        "-pym", "jobs.driver", job.name, *_jars(context),
+        "-pyclientexec", sys.executable, "-pyexec", sys.executable, *program,
     ]
     try:
         done = subprocess.run(
@@ -42,11 +50,11 @@ def submit(settings: Settings, job: JobSpec, savepoint: str | None = None) -> st
             capture_output=True, check=False, timeout=_TIMEOUT_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
-        message = f"Flink's client did not submit {job.name} within {_TIMEOUT_SECONDS} s."
+        message = f"Flink's client did not submit {name} within {_TIMEOUT_SECONDS} s."
         raise TimedOutError(message, "`sluice jobs list` tells whether it runs.") from error
     found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
     if found is None:
-        raise _failure(job, done.stdout + done.stderr)
+        raise _failure(name, done.stdout + done.stderr)
     return found[1]
 
 
@@ -69,14 +77,14 @@ def _environment(settings: Settings, context: StackContext) -> dict[str, str]:
     }
 
 
-def _failure(job: JobSpec, output: str) -> SluiceError:
+def _failure(name: str, output: str) -> SluiceError:
     lines = [line.strip() for line in output.splitlines()]
     for line in lines:
         if line.startswith(_REFUSED):
-            return RefusedError(f"{job.name} was not started: {line.removeprefix(_REFUSED)}")
+            return RefusedError(f"{name} was not started: {line.removeprefix(_REFUSED)}")
     # Python's own last word comes before Java's stack of it.
     errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
     reason = errors[0] if errors else next((line for line in reversed(lines) if line), "no word")
     return SluiceError(
-        f"{job.name} was not started: {reason[:400]}", "`sluice doctor` checks what it needs."
+        f"{name} was not started: {reason[:400]}", "`sluice doctor` checks what it needs."
     )

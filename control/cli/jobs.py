@@ -87,11 +87,12 @@ def _wait(flink: FlinkClient, job: JobSpec, number: str) -> None:
         states = {vertex["status"] for vertex in details.get("vertices", [])}
         if details.get("state") == "RUNNING" and states == {"RUNNING"}:
             return
-        reason = flink.last_exception(number)
         if details.get("state") in {"FAILED", "CANCELED"}:
+            reason = flink.last_exception(number)
             message = f"{job.name} was submitted, but it {details['state'].lower()}: {reason}"
             raise SluiceError(message, "`sluice stack logs taskmanager-1` tells more.")
         if time.monotonic() > deadline:
+            reason = flink.last_exception(number)
             why = f": {reason}" if reason else ""
             message = f"{job.name} (job {number}) does not run after {_START_SECONDS} s{why}"
             raise TimedOutError(message, "Are there free slots? `sluice doctor` tells.")

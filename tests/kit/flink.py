@@ -1,18 +1,12 @@
 """Submit a test's job to a stack's Flink and ask for its state."""
 
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from control.settings import PROJECT_ROOT
 from control.stack.context import open_stack
-from control.stack.servers.flink_conf import flink_java
-from control.stack.servers.flink_dist import FLINK_DIST
+from control.submission import run_client
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
 
@@ -25,24 +19,8 @@ def connector_jar(stack: TestStack) -> str:
 
 def submit(stack: TestStack, module: str, *arguments: str) -> str:
     """Submit a module of tests/jobs with Flink's own client; return the job's id."""
-    settings = stack.settings()
-    environment = {
-        **os.environ,
-        "FLINK_CONF_DIR": str(stack.home / "conf" / "jobmanager"),
-        "FLINK_LOG_DIR": str(stack.home / "logs"),
-        "JAVA_HOME": str(flink_java(open_stack(settings).context).home),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        ["/bin/bash", str(FLINK_DIST / "bin" / "flink"), "run", "-d",
-         "-m", settings.flink_url.removeprefix("http://"),
-         "-pyclientexec", sys.executable, "-pyexec", sys.executable,
-         "-py", str(PROJECT_ROOT / "tests" / "jobs" / f"{module}.py"), *arguments],
-        env=environment, text=True, capture_output=True, check=False, timeout=180,
-    )
-    found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
-    assert found, f"the job was not submitted:\n{done.stdout[:3000]}{done.stderr[:3000]}"
-    return found[1]
+    program = ["-py", str(PROJECT_ROOT / "tests" / "jobs" / f"{module}.py"), *arguments]
+    return run_client(stack.settings(), module, program)
 
 
 def get(stack: TestStack, path: str) -> dict[str, Any]:
