@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 from fastavro import schemaless_reader
 
@@ -23,20 +24,19 @@ class TenantReader:
         self._record = full_name(contract.tenant)
         self._newest = parse_physical(contract.tenant)
         self._schema = schema
+        # By schema id.
+        self._writers: dict[int, Any] = {}
 
     def read(self, message: bytes) -> tuple[str, Tenant | None]:
         """Return a tenant's id and what is known of it now; None when it is to be forgotten."""
         number = schema_id(message)
         if number is None:
             raise RejectedError(Reason.NOT_WIRE_FORMAT, "no registered record")
-        schema = self._schema(number)
-        if full_name(schema) != self._record:
-            raise RejectedError(Reason.WRONG_RECORD, f"{full_name(schema)} is no tenant")
-        check_usable(schema)
+        writer = self._writers.get(number) or self._writer(number)
         stream = BytesIO(message)
         stream.seek(HEADER_SIZE)
         try:
-            record = schemaless_reader(stream, parse_physical(schema), self._newest)
+            record = schemaless_reader(stream, writer, self._newest)
         # As in the decoder: the bytes are anybody's.
         except Exception as error:
             detail = f"{type(error).__name__}: {error}"[:300]
@@ -46,6 +46,19 @@ class TenantReader:
         if record["deleted"]:
             return record["tenant_id"], None
         return record["tenant_id"], Tenant(record["name"], record["tier"], record["region"])
+
+    def _writer(self, number: int) -> Any:
+        schema = self._schema(number)
+        if full_name(schema) != self._record:
+            raise RejectedError(Reason.WRONG_RECORD, f"{full_name(schema)} is no tenant")
+        check_usable(schema)
+        try:
+            writer = self._writers[number] = parse_physical(schema)
+        # As in the decoder: fastavro has no common base for what it says of a schema.
+        except Exception as error:
+            detail = f"schema {number} cannot be read: {error}"[:300]
+            raise RejectedError(Reason.UNUSABLE_SCHEMA, detail) from error
+        return writer
 
 
 def pack(tenant: Tenant) -> str:
