@@ -4,6 +4,7 @@ from control.registry import RegistryClient, registered_id
 from control.search import wanted_template
 from control.settings import Settings
 from jobs.search import SearchPlan
+from jobs.sink_basis import SinkBasis
 from jobs.timescale import TimescalePlan
 from udfs.contract import load_contract
 from udfs.schema_store import RegistryAddress
@@ -15,33 +16,23 @@ TOPIC = "events.clean"
 
 def timescale_plan(settings: Settings) -> TimescalePlan:
     """Return the plan of whoever writes rows."""
-    contract = load_contract(settings.schemas)
-    with RegistryClient(settings.registry_url) as registry:
-        dead_letter_id = registered_id(registry, contract.dead_letter)
-    return TimescalePlan(
-        contract=contract,
-        dead_letter_id=dead_letter_id,
-        registry=RegistryAddress(settings.registry_url.get_secret_value()),
-        database=DatabaseAddress(settings.timescale_dsn.get_secret_value()),
-        topic=TOPIC,
-        max_bytes=settings.sink_batch_bytes,
-        stall_seconds=settings.sink_stall_minutes * 60,
-    )
+    database = DatabaseAddress(settings.timescale_dsn.get_secret_value())
+    return TimescalePlan(_basis(settings), database)
 
 
 def search_plan(settings: Settings) -> SearchPlan:
     """Return the plan of whoever writes documents."""
+    return SearchPlan(
+        _basis(settings), SearchAddress(settings.elasticsearch_url.get_secret_value()),
+        wanted_template()["template"], settings.search_keep_days,
+    )
+
+
+def _basis(settings: Settings) -> SinkBasis:
     contract = load_contract(settings.schemas)
     with RegistryClient(settings.registry_url) as registry:
         dead_letter_id = registered_id(registry, contract.dead_letter)
-    return SearchPlan(
-        contract=contract,
-        dead_letter_id=dead_letter_id,
-        registry=RegistryAddress(settings.registry_url.get_secret_value()),
-        search=SearchAddress(settings.elasticsearch_url.get_secret_value()),
-        index=wanted_template()["template"],
-        keep_days=settings.search_keep_days,
-        topic=TOPIC,
-        max_bytes=settings.sink_batch_bytes,
-        stall_seconds=settings.sink_stall_minutes * 60,
+    return SinkBasis(
+        contract, dead_letter_id, RegistryAddress(settings.registry_url.get_secret_value()),
+        TOPIC, settings.sink_batch_bytes, settings.sink_stall_minutes * 60,
     )

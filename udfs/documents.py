@@ -60,7 +60,8 @@ def digest(message: bytes) -> tuple[int, int]:
 class DocumentMaker:
     """Makes documents of the messages that one schema wrote."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, *, versioned: bool = True) -> None:
+        self._versioned = versioned
         self._schema = parse_physical(schema)
         kinds = {str(field["name"]): field["type"] for field in schema["fields"]}
         self._times = tuple(name for name, kind in kinds.items()
@@ -83,9 +84,11 @@ class DocumentMaker:
             detail = f"{index_name(day)} is no longer kept; the oldest is {index_name(oldest_day)}"
             raise RejectedError(Reason.EXPIRED, detail)
         # The version is the time of cleaning: an older copy never overwrites a newer one.
+        version = (
+            f',"version":{event["cleaned_at"]},"version_type":"external"' if self._versioned else ""
+        )
         action = (
-            f'{{"index":{{"_index":"{index_name(day)}","_id":"{event["event_id"]}",'
-            f'"version":{event["cleaned_at"]},"version_type":"external_gte"}}}}'
+            f'{{"index":{{"_index":"{index_name(day)}","_id":"{event["event_id"]}"{version}}}}}'
         )
         for name in self._times:
             event[name] = _time(event[name])

@@ -18,12 +18,13 @@ class SearchStore:
 
     def __init__(
         self, writer: SearchWriter, schemas: CleanSchemas, keep_days: int, patience: Patience,
-        clock: Callable[[], float] = time.time,
+        *, versioned: bool = True, clock: Callable[[], float] = time.time,
     ) -> None:
         self._writer = writer
         self._schemas = schemas
         self._keep_days = keep_days
         self._patience = patience
+        self._versioned = versioned
         self._clock = clock
         # By the header, which names the schema.
         self._makers: dict[bytes, DocumentMaker] = {}
@@ -35,7 +36,9 @@ class SearchStore:
 
     def _maker(self, message: bytes) -> DocumentMaker:
         _, schema = self._schemas.of(message)
-        maker = self._makers[message[:HEADER_SIZE]] = DocumentMaker(schema)
+        maker = self._makers[message[:HEADER_SIZE]] = DocumentMaker(
+            schema, versioned=self._versioned
+        )
         return maker
 
     def write(self, items: Sequence[Document]) -> list[tuple[int, RejectedError]]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,7 +35,7 @@ class EventsIndex:
 
     def __init__(self, url: SecretStr, keep_days: int, plan: SearchPlan) -> None:
         self._url = url
-        self._plan = plan
+        self._plan = replace(plan, versioned=False)
         # A day more: its index may be dropped at any moment.
         self._oldest = (oldest_day(time.time(), keep_days) + 1) * _DAY_MICROS
 
@@ -100,7 +101,7 @@ class EventsIndex:
                 yield _held(hit["_source"])
 
     def forget(self, ids: Sequence[str]) -> None:
-        """Do nothing: a document is overwritten by one of the same version."""
+        """Do nothing: documents are overwritten."""
 
     def write(self, messages: Sequence[bytes]) -> int:
         """Write documents as the job does."""
