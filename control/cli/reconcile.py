@@ -6,7 +6,7 @@ import click
 
 from control.cli.output import json_option, print_json, print_table, progress_line
 from control.dlq.wish import parse_moment
-from control.errors import ExitCode
+from control.errors import ExitCode, MisuseError
 from control.reconcile.findings import StoreFindings, Verdict
 from control.reconcile.run import STORES
 from control.reconcile.run import reconcile as compare
@@ -34,9 +34,12 @@ def reconcile(
     not missed there. Exit code 0 only when every store holds exactly what was committed.
     """
     now = datetime.now(UTC)
-    span = [None if text is None else parse_moment(text, now) for text in (since, until)]
+    first, end = (None if text is None else parse_moment(text, now) for text in (since, until))
+    if first is not None and first >= (end or now):
+        message = "--from is not before --to, or not in the past."
+        raise MisuseError(message, "--from is the older of the two.")
     with progress_line(quiet=as_json) as say:
-        verdict = compare(settings, stores or STORES, span[0], span[1], say, repair=repair)
+        verdict = compare(settings, stores or STORES, first, end, say, repair=repair)
     if as_json:
         print_json(verdict.as_json())
     else:
