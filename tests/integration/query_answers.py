@@ -24,11 +24,22 @@ class Asked:
 
     def __init__(self, story: Story) -> None:
         self.rows = story.rows
-        self.start, self.end = story.start, story.end
-        # The flow with the most events among those that lie wholly in the span.
-        flows = grouped(self.span(), lambda row: row.correlation_id)
-        self.flow = max(flows.values(), key=lambda rows: (len(rows), rows[0].correlation_id))
+        # Two hours are left after the span: what lies there must not be counted.
+        self.end = story.end - 2 * HOUR
+        self.start = self.end - DAY
+        # A long flow that lies wholly in the span, and whose beginning is lost.
+        flows = grouped(self.rows, lambda row: row.correlation_id)
+        self.flow = max(
+            (rows for rows in flows.values()
+             if all(self.start <= row.occurred_at < self.end for row in rows)),
+            key=lambda rows: (self._is_torn(rows), len(rows), rows[0].correlation_id),
+        )
         self.event = self.flow[0]
+
+    @staticmethod
+    def _is_torn(rows: list[Row]) -> bool:
+        causes = {row.causation_id for row in rows} - {None}
+        return not causes <= {row.event_id for row in rows}
 
     def parameters(self) -> dict[str, str]:
         """Return the page's variables."""
@@ -249,7 +260,7 @@ def created_to_captured(asked: Asked) -> Answer:
 
 def stuck(asked: Asked) -> Answer:
     ended = {row.correlation_id for row in of_type(
-        asked.span(), "transaction.captured", "transaction.failed")}
+        asked.rows, "transaction.captured", "transaction.failed")}
     return [
         (row.tenant_id, row.correlation_id, row.occurred_at, row.amount, row.currency)
         for row in sorted(asked.span(), key=lambda row: (row.occurred_at, row.event_id))

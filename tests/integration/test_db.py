@@ -256,7 +256,7 @@ def test_maintain_drops_what_is_too_old(empty: SecretStr, folder: Path) -> None:
             " FROM generate_series(0, 99) AS n")
     done: list[Task] = []
     maintain(empty, done.append)
-    assert [task.table for task in done].count("readings") == 1
+    assert [task.table for task in done if "retention" in task.name].count("readings") == 1
     rows = _fetch(empty, "SELECT count(*), max(value) FROM readings")
     # TimescaleDB drops whole chunks: up to a day more stays.
     assert rows[0][0] in {30, 31, 32}

@@ -76,7 +76,6 @@ class Story:
     def __init__(self, end: datetime, seed: int) -> None:
         self._chance = Random(seed)
         self.end = end
-        self.start = end - timedelta(hours=24)
         self.rows: list[Row] = []
         for _ in range(_FLOWS):
             self._payment()
@@ -175,7 +174,7 @@ class Story:
         self._add(
             self._moment(), event_type=f"system.{action}", domain="system",
             tenant_id=chance.choices(TENANTS, (8, 4, 2, 1))[0], correlation_id=self._id(),
-            entity_id=service, source=service, service=service,
+            entity_id=service, source="agent", service=service,
             severity="ERROR" if error else "INFO", is_error=error,
             duration_ms=None if action == "started" else chance.lognormvariate(3, 1),
             attributes={"http_status": "500" if error else "200"} if action == "logged" else {},
