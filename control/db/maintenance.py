@@ -45,15 +45,42 @@ def maintain(dsn: SecretStr, report: Callable[[Task], None]) -> list[Task]:
             return done
 
 
+# Aggregates read what retention is about to drop, so they are refreshed first; what is dropped need
+# not be compressed.
+_ORDER = ("policy_refresh_continuous_aggregate", "policy_retention", "policy_compression")
+
+# An aggregate's job has its view's name, on some versions that of the hidden table behind it.
+_JOBS = """
+    SELECT job_id, proc_name, coalesce(view_name, job.hypertable_name)
+    FROM timescaledb_information.jobs AS job
+    LEFT JOIN timescaledb_information.continuous_aggregates AS aggregate
+           ON aggregate.materialization_hypertable_schema = job.hypertable_schema
+          AND aggregate.materialization_hypertable_name = job.hypertable_name
+    WHERE proc_schema = '_timescaledb_functions' AND job.hypertable_name IS NOT NULL
+    ORDER BY array_position(%s::text[], proc_name::text) NULLS LAST, job_id
+"""
+
+
 def _timescale_steps(connection: Connection) -> list[Callable[[], Task]]:
-    rows = connection.execute(
-        "SELECT job_id, proc_name, coalesce(hypertable_name, '') FROM timescaledb_information.jobs"
-        " WHERE proc_schema = '_timescaledb_functions' AND hypertable_name IS NOT NULL"
-        " ORDER BY array_position(%s::text[], proc_name::text) NULLS LAST, job_id",
-        # Aggregates read what retention is about to drop, so they are refreshed first.
-        [["policy_refresh_continuous_aggregate", "policy_compression", "policy_retention"]],
-    ).fetchall()
-    return [lambda row=row: _run_job(connection, *row) for row in rows]  # type: ignore[misc]
+    rows = connection.execute(_JOBS, [list(_ORDER)]).fetchall()
+    steps: list[Callable[[], Task]] = [
+        lambda row=row: _run_job(connection, *row) for row in rows  # type: ignore[misc]
+    ]
+    # The embedded TimescaleDB has no autovacuum, which gathers statistics and BRIN's summaries.
+    if connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'autovacuum launcher'"
+    ).fetchone() is None:
+        tables = connection.execute(
+            "SELECT hypertable_schema, hypertable_name FROM timescaledb_information.hypertables"
+        ).fetchall()
+        steps += [lambda row=row: _vacuum(connection, *row) for row in tables]  # type: ignore[misc]
+    return steps
+
+
+def _vacuum(connection: Connection, schema: str, table: str) -> Task:
+    begun = time.monotonic()
+    connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(schema, table)))
+    return Task("vacuum", table, "done", time.monotonic() - begun)
 
 
 def _run_job(connection: Connection, job: int, name: str, table: str) -> Task:
@@ -80,9 +107,10 @@ def _plain_steps(connection: Connection) -> list[Callable[[], Task]]:
 def _expire(connection: Connection, table: str, column: str, keep: object) -> Task:
     begun = time.monotonic()
     target = sql.Identifier(*table.split("."))
+    # now() and not clock_timestamp(): an index serves only what stays the same in a statement.
     statement = sql.SQL(
         "DELETE FROM {table} WHERE ctid = ANY (ARRAY("
-        " SELECT ctid FROM {table} WHERE {column} < clock_timestamp() - %s LIMIT %s))"
+        " SELECT ctid FROM {table} WHERE {column} < now() - %s LIMIT %s))"
     ).format(table=target, column=sql.Identifier(column))
     deleted = 0
     while True:
