@@ -24,6 +24,9 @@ _SAME_START_SECONDS = 0.05
 
 _OPEN_FILES = 65_536
 
+# Whoever has to reap a dead server (a container's first process, say) may be slow.
+_BURIAL_SECONDS = 15
+
 
 @dataclass(frozen=True)
 class Account:
@@ -62,6 +65,7 @@ class ProcessTable:
 
     def start(self, component: str, launch: Launch) -> "subprocess.Popen[bytes]":
         """Start a server in a session of its own, so that a Ctrl-C here does not reach it."""
+        self._await_burial(component)
         environment = {
             **launch.environment, STACK_MARK: self._stack_id, COMPONENT_MARK: component,
         }
@@ -86,6 +90,12 @@ class ProcessTable:
                 raise SluiceError(message, "`sluice doctor` tells what is missing.") from error
         self.remember(component, psutil.Process(started.pid))
         return started
+
+    def _await_burial(self, component: str) -> None:
+        """Wait while the last one is dead but not reaped: PostgreSQL takes its pid for alive."""
+        deadline = time.monotonic() + _BURIAL_SECONDS
+        while _is_unburied(read_json(self._file(component))) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def remember(self, component: str, process: psutil.Process) -> None:
         """Write down which process a component is."""
@@ -153,6 +163,16 @@ def _same_process(content: object) -> psutil.Process | None:
     except (TypeError, ValueError):
         # No record, or one that was damaged: the mark finds the process.
         return None
+
+
+def _is_unburied(content: object) -> bool:
+    try:
+        record = ProcessRecord(**content)  # type: ignore[arg-type]
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.started) < _SAME_START_SECONDS
+        return same and process.status() == psutil.STATUS_ZOMBIE
+    except (psutil.Error, TypeError, ValueError):
+        return False
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -11,13 +11,19 @@ import psycopg
 import pytest
 
 from tests.kit import flink
-from tests.kit.jobs import end_job, job_id, restarts, running_job, worker_of
+from tests.kit.jobs import (
+    SINK_STEP,
+    end_job,
+    job_id,
+    kill_python_worker,
+    restarts,
+    running_job,
+    worker_of,
+)
 from tests.kit.outcome import Outlet
 from tests.kit.sinks import Clean, CleanMaker, await_rows, rows, send_clean
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
-
-SOURCE = "Source: events.clean"
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +56,9 @@ def test_rows_say_what_the_events_say(sink: TestStack, maker: CleanMaker) -> Non
     records[:3] = awkward
     send_clean(sink, records)
     await_rows(sink, records)
-    done = sum(flink.metric(sink, job_id(sink, "timescale"), "sluice.events_written"))
-    assert done >= 3_000
+    job = job_id(sink, "timescale")
+    wait_until("they are counted",
+               lambda: sum(flink.metric(sink, job, "sluice.events_written")) >= 3_000)
 
 
 def test_the_newer_copy_counts_whatever_their_order(sink: TestStack, maker: CleanMaker) -> None:
@@ -114,13 +121,6 @@ def test_junk_in_the_topic_becomes_a_letter(sink: TestStack, maker: CleanMaker) 
     assert letter["reason"] == "undecodable"
 
 
-def _kill_a_python_worker(stack: TestStack, worker: str) -> None:
-    workers = [process for process in stack.children(worker)
-               if any("beam" in part for part in process.cmdline())]
-    assert workers, "the job has no Python worker"
-    workers[0].kill()
-
-
 @pytest.mark.parametrize("victim", ["python", "taskmanager", "postgres"])
 def test_kill_9_loses_and_doubles_nothing(
     sink: TestStack, maker: CleanMaker, victim: str
@@ -129,9 +129,9 @@ def test_kill_9_loses_and_doubles_nothing(
     wait_until("running", lambda: flink.is_running(sink, job), 120)
     records = maker.make(12_000, seed=110 + len(victim))
     _send_in_parts(sink, records[:6_000])
-    worker = worker_of(sink, job, SOURCE)
+    worker = worker_of(sink, job, SINK_STEP)
     if victim == "python":
-        _kill_a_python_worker(sink, worker)
+        kill_python_worker(sink, worker)
     else:
         sink.kill(worker if victim == "taskmanager" else victim)
         sink.ok("stack", "up")

@@ -8,6 +8,9 @@ from tests.kit import flink
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
 
+# How the one step of a sink that writes begins in Flink's own list.
+SINK_STEP = "Source: events.clean"
+
 
 def job_id(stack: TestStack, name: str = "ingest") -> str:
     """Return the id of the job that is there."""
@@ -55,3 +58,11 @@ def worker_of(stack: TestStack, job: str, step: str) -> str:
             return str(workers[0]["taskmanager-id"])
     message = f"{step} of job {job} runs nowhere"
     raise AssertionError(message)
+
+
+def kill_python_worker(stack: TestStack, worker: str) -> None:
+    """Kill -9 one of the Python processes of a TaskManager."""
+    workers = [process for process in stack.children(worker)
+               if any("beam" in part for part in process.cmdline())]
+    assert workers, f"{worker} has no Python worker"
+    workers[0].kill()

@@ -1,7 +1,7 @@
 """Canonical records for the sinks, without `ingest`; what the stores then hold of them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -114,17 +114,41 @@ def rows(stack: TestStack, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def documents(stack: TestStack, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the documents of these events by id; one that stands twice is an error."""
+    found: dict[str, dict[str, Any]] = {}
+    for hit in _hits(stack, ids, source=True):
+        assert hit["_id"] not in found, "an event stands twice in the indices"
+        found[hit["_id"]] = {**hit["_source"], "_index": hit["_index"]}
+    return found
+
+
+def _hits(stack: TestStack, ids: Sequence[str], *, source: bool) -> Iterator[dict[str, Any]]:
     url = stack.settings().elasticsearch_url.get_secret_value()
     httpx.post(f"{url}/events/_refresh?ignore_unavailable=true", timeout=30)
-    found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(ids), 5_000):
         answer = httpx.post(f"{url}/events/_search?ignore_unavailable=true", timeout=60, json={
-            "size": 10_000, "query": {"ids": {"values": list(ids[start:start + 5_000])}},
+            "size": 10_000, "_source": source,
+            "query": {"ids": {"values": list(ids[start:start + 5_000])}},
         })
-        for hit in answer.raise_for_status().json()["hits"]["hits"]:
-            assert hit["_id"] not in found, "an event stands twice in the indices"
-            found[hit["_id"]] = {**hit["_source"], "_index": hit["_index"]}
-    return found
+        yield from answer.raise_for_status().json()["hits"]["hits"]
+
+
+def row_ids(stack: TestStack, ids: Collection[str]) -> set[str]:
+    """Return which of these events are in the table; one that stands twice is an error."""
+    dsn = stack.settings().timescale_dsn.get_secret_value()
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(
+            "SELECT event_id::text FROM public.events WHERE event_id = ANY(%s::uuid[])",
+            [list(ids)],
+        ).fetchall()
+    assert len(found) == len(set(found)), "an event stands twice in the table"
+    return {row[0] for row in found}
+
+
+def document_ids(stack: TestStack, ids: Collection[str]) -> set[str]:
+    """Return which of these events are in the indices; one that stands twice is an error."""
+    found = [hit["_id"] for hit in _hits(stack, list(ids), source=False)]
+    assert len(found) == len(set(found)), "an event stands twice in the indices"
+    return set(found)
 
 
 def await_rows(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -99,6 +100,18 @@ def test_a_started_process_is_found_until_it_ends(table: ProcessTable, start: St
     child.kill()
     child.wait()
     assert table.find("sleeper") is None
+
+
+def test_a_start_waits_until_the_last_one_is_reaped(table: ProcessTable, start: Start) -> None:
+    child = start()
+    child.kill()
+    dead = psutil.Process(child.pid)
+    wait_until("it is dead", lambda: dead.status() == psutil.STATUS_ZOMBIE, 10, 0.02)
+    reaper = threading.Timer(0.5, child.wait)
+    reaper.start()
+    start()
+    assert child.returncode is not None
+    reaper.join()
 
 
 def test_a_component_is_remembered_until_it_is_forgotten(
