@@ -46,9 +46,21 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 lock: install ## pin the packages of pyproject.toml anew
 	@$(LOCK) -o locks/runtime.txt pyproject.toml
 	@$(LOCK) --extra dev -o locks/dev.txt pyproject.toml
+	@$(LOCK) -o locks/peers.txt bench/peers/requirements.in
 
-bench: install ## measure how long the stack takes to start and stop
+PEERS := .sluice/peers
+
+# What others have written, for comparison, beside our own packages.
+$(PEERS)/.installed: locks/peers.txt
+	@"$(PYTHON)" -m venv --clear $(PEERS)
+	@$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r locks/peers.txt
+	@touch $@
+
+bench: install $(PEERS)/.installed ## measure start, ingest and the sinks beside others (an hour)
 	@$(BIN)/python -m bench.stack
+	@$(BIN)/python -m bench.ingest
+	@$(BIN)/python -m bench.sinks --peers $(PEERS)/bin/python
+	@$(BIN)/python -m bench.pipeline
 
 chaos: install ## the long fault tests
 	@$(BIN)/python -m tests.kit.run tests/chaos

@@ -3,7 +3,8 @@
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import process_time
@@ -49,6 +50,40 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     return total
 
 
+class PeakMemory:
+    """Watches how much memory processes and their children have at most, in MiB."""
+
+    def __init__(self, processes: Sequence[psutil.Process]) -> None:
+        self._processes = processes
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.peak = 0.0
+
+    def __enter__(self) -> "PeakMemory":
+        """Begin to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop watching."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(1):
+            self.peak = max(self.peak, sum(map(_rss_mb, self._processes)))
+
+
+def _rss_mb(process: psutil.Process) -> float:
+    total = 0
+    try:
+        for one in (process, *process.children(recursive=True)):
+            total += one.memory_info().rss
+    except psutil.NoSuchProcess:
+        pass
+    return total / 2**20
+
+
 def percentiles(values: list[float]) -> dict[str, float]:
     """Return P50, P95 and P99."""
     ordered = sorted(values)
@@ -58,10 +93,15 @@ def percentiles(values: list[float]) -> dict[str, float]:
     }
 
 
+def result_file(name: str) -> Path:
+    """Return where a result of today goes."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    return RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json"
+
+
 def write_result(name: str, result: Mapping[str, Any]) -> Path:
     """Write a result under today's date."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    file = RESULTS / f"{name}-{datetime.now(UTC):%Y-%m-%d}.json"
+    file = result_file(name)
     file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"written to {file.relative_to(PROJECT_ROOT)}")
     return file
