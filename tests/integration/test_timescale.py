@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,15 +11,7 @@ import psycopg
 import pytest
 
 from tests.kit import flink
-from tests.kit.jobs import (
-    SINK_STEP,
-    end_job,
-    job_id,
-    kill_python_worker,
-    restarts,
-    running_job,
-    worker_of,
-)
+from tests.kit.jobs import end_job, job_id, restarts, running_job
 from tests.kit.outcome import Outlet
 from tests.kit.sinks import Clean, CleanMaker, await_rows, rows, send_clean
 from tests.kit.stack import TestStack
@@ -119,29 +111,6 @@ def test_junk_in_the_topic_becomes_a_letter(sink: TestStack, maker: CleanMaker) 
     (letter,) = _letters(outlet, 1)
     assert letter["payload"] == junk.value
     assert letter["reason"] == "undecodable"
-
-
-@pytest.mark.parametrize("victim", ["python", "taskmanager", "postgres"])
-def test_kill_9_loses_and_doubles_nothing(
-    sink: TestStack, maker: CleanMaker, victim: str
-) -> None:
-    job = job_id(sink, "timescale")
-    wait_until("running", lambda: flink.is_running(sink, job), 120)
-    records = maker.make(12_000, seed=110 + len(victim))
-    _send_in_parts(sink, records[:6_000])
-    worker = worker_of(sink, job, SINK_STEP)
-    if victim == "python":
-        kill_python_worker(sink, worker)
-    else:
-        sink.kill(worker if victim == "taskmanager" else victim)
-        sink.ok("stack", "up")
-    _send_in_parts(sink, records[6_000:])
-    await_rows(sink, records, 240)
-
-
-def _send_in_parts(stack: TestStack, records: Sequence[Clean]) -> None:
-    for start in range(0, len(records), 2_000):
-        send_clean(stack, records[start:start + 2_000])
 
 
 def test_it_waits_for_a_database_that_is_down(sink: TestStack, maker: CleanMaker) -> None:

@@ -20,6 +20,7 @@ from control.events.encoder import Encoder
 from control.events.generator import Generator
 from control.events.traffic import Shares, Traffic
 from control.registry import RegistryClient
+from control.settings import Settings, load_settings
 from tests.kit.outcome import CLEAN, decode
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
@@ -41,16 +42,31 @@ class Clean:
         return str(self.fields["event_id"])
 
 
+# Where no registry is asked, any will do.
+_NO_IDS = SchemaIds(1, 2)
+
+
+def _registered(settings: Settings, contract: Contract) -> SchemaIds:
+    with RegistryClient(settings.registry_url) as registry:
+        clean, letter = (registry.id_of(full_name(schema), schema)
+                         for schema in (contract.clean, contract.dead_letter))
+    assert clean is not None, "the stack has not registered its schemas"
+    assert letter is not None, "the stack has not registered its schemas"
+    return SchemaIds(clean, letter)
+
+
 class CleanMaker:
     """Makes canonical records as `ingest` would, under the ids that a stack's registry gave."""
 
-    def __init__(self, stack: TestStack) -> None:
-        self._contract: Contract = load_contract(stack.settings().schemas)
-        with RegistryClient(stack.settings().registry_url) as registry:
-            ids = [registry.id_of(full_name(schema), schema)
-                   for schema in (self._contract.clean, self._contract.dead_letter)]
-        assert None not in ids, "the stack has not registered its schemas"
-        self._ids = SchemaIds(ids[0] or 0, ids[1] or 0)
+    def __init__(self, stack: TestStack | None = None) -> None:
+        settings = load_settings() if stack is None else stack.settings()
+        self._contract: Contract = load_contract(settings.schemas)
+        self._ids = _NO_IDS if stack is None else _registered(settings, self._contract)
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the records."""
+        return self._contract.clean
 
     def make(self, count: int, seed: int, late: float = 0.0) -> list[Clean]:
         """Return records of the present."""
