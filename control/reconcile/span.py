@@ -13,6 +13,8 @@ from control.reconcile.event import EventReader
 TOPIC = "events.clean"
 # Two tasks of ingest clean side by side: what lies behind may have been cleaned a little earlier.
 _SLACK_MICROS = 10_000_000
+# A partition ends with a marker or two when nothing came after a transaction.
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ def find_span(
         end = open_since
         limits.append(f"ingest has not committed what came after {moment(end)}")
     for store, written in groups.items():
-        missing = {part: (max(span[0], min(written.get(part, span[0]), span[1])), span[1])
-                   for part, span in spans.items()}
-        unwritten = _first_times(reader, events, missing)
+        unwritten = _first_times(reader, events, _unwritten(spans, written))
         if unwritten:
             until = min(unwritten.values()) - _SLACK_MICROS
             if until < end:
@@ -59,14 +59,24 @@ def find_span(
 
 
 def backlog(reader: Reader, bootstrap: str, stores: Sequence[str]) -> dict[str, int]:
-    """Return how many offsets each job has surely not written yet."""
+    """Return how many messages each job has surely not written yet."""
     spans = reader.spans(TOPIC)
-    found = {}
-    for store in stores:
-        written = _written(bootstrap, f"sluice-{store}")
-        found[store] = sum(max(0, end - max(first, written.get(part, first)))
-                           for part, (first, end) in spans.items())
-    return found
+    return {
+        store: _messages(reader, _unwritten(spans, _written(bootstrap, f"sluice-{store}")))
+        for store in stores
+    }
+
+
+def _unwritten(spans: Spans, written: Mapping[int, int]) -> Spans:
+    return {part: (max(first, min(written.get(part, first), end)), end)
+            for part, (first, end) in spans.items()}
+
+
+def _messages(reader: Reader, spans: Spans) -> int:
+    """Count offsets; where few are left they may be markers of transactions and are looked at."""
+    few = {part: span for part, span in spans.items() if 0 < span[1] - span[0] <= _FEW}
+    many = sum(end - first for part, (first, end) in spans.items() if part not in few)
+    return many + sum(1 for _ in reader.between(TOPIC, few))
 
 
 def moment(micros: int) -> str:
