@@ -3,14 +3,16 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from udfs.avro_parts import sized
 from udfs.contract import Contract, Domain, Schema
 from udfs.record_writer import compile_writer
 from udfs.wire import frame
 
 # What ingest fills in itself; a domain's field of such a name becomes an attribute.
-_OURS = frozenset({
+OURS = frozenset({
     "domain", "schema_version", "received_at", "cleaned_at", "tenant_name", "tenant_tier",
     "tenant_region", "is_error", "text", "attributes",
 })
@@ -23,6 +25,15 @@ class Tenant:
     name: str | None = None
     tier: str | None = None
     region: str | None = None
+
+    @cached_property
+    def encoded(self) -> tuple[bytes, bytes, bytes]:
+        """The three columns as Avro has them."""
+        name, tier, region = (
+            b"\x00" if value is None else b"\x02" + sized(value.encode())
+            for value in (self.name, self.tier, self.region)
+        )
+        return name, tier, region
 
 
 _NOBODY = Tenant()
@@ -48,7 +59,7 @@ class Cleaner:
         fields = {str(field["name"]): field for field in domain.newest["fields"]}
         self._name = domain.name
         self._renamed = tuple(domain.columns.items())
-        kept = (set(columns) & set(fields)) - _OURS
+        kept = (set(columns) & set(fields)) - OURS
         used = kept | set(domain.text) | set(domain.columns.values())
         self._attributes = tuple(
             (name, _as_text(field["type"])) for name, field in fields.items() if name not in used
@@ -57,11 +68,12 @@ class Cleaner:
         self._errors = tuple(domain.errors.items())
         # Columns that this domain has nothing for.
         self._blank = {
-            name: None for name in columns if name not in fields and name not in _OURS
+            name: None for name in columns if name not in fields and name not in OURS
         }
+        amount = domain.columns.get("amount", "amount")
         self._scale = (
-            scale_of(columns["amount"]["type"]) - scale_of(fields["amount"]["type"])
-            if "amount" in fields else 0
+            scale_of(columns["amount"]["type"]) - scale_of(fields[amount]["type"])
+            if amount in fields else 0
         )
 
     def clean(

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring as _quoted
 from typing import Any
 
+from udfs.avro_parts import read_number, read_size
 from udfs.cleaner import scale_of
 from udfs.contract import Schema
-from udfs.reasons import Reason, RejectedError
+from udfs.reasons import Reason, RejectedError, undecodable
 from udfs.wire import HEADER_SIZE
 
 RowWriter = Callable[[bytes], bytes]
@@ -46,8 +47,9 @@ _NUMBER = (
 )
 # A time of this century in microseconds takes eight bytes: no loop for those.
 _TIME = (
-    "if i + 7 < end and m[i + 7] < 128 <= m[i + 6]:",
-    " a, b, c, d, e, f, g, n = m[i:i + 8]",
+    "x = m[i:i + 8]",
+    "if len(x) == 8 and x[7] < 128 <= x[0] & x[1] & x[2] & x[3] & x[4] & x[5] & x[6]:",
+    " a, b, c, d, e, f, g, n = x",
     " n = (a & 127 | (b & 127) << 7 | (c & 127) << 14 | (d & 127) << 21 | (e & 127) << 28"
     " | (f & 127) << 35 | (g & 127) << 42 | n << 49)",
     " n = (n >> 1) ^ -(n & 1); i += 8",
@@ -80,7 +82,7 @@ def compile_row(written: Schema, columns: Sequence[str]) -> RowWriter:
     )
     lines += [" if i != end: raise left_over(i, end)", f" return join((count, {row}))"]
     known: dict[str, Any] = {
-        "number": _number, "long_size": _long_size, "mapping": _mapping, "numeric": _numeric,
+        "number": read_number, "long_size": read_size, "mapping": _mapping, "numeric": _numeric,
         "left_over": _left_over, "unhexlify": unhexlify, "join": b"".join, "null": _NULL,
         "dash": b"-", "nothing": b"", "short": _SHORT, "epoch": _EPOCH,
         "count": struct.pack(">h", len(columns)),
@@ -100,8 +102,7 @@ def compile_row(written: Schema, columns: Sequence[str]) -> RowWriter:
             raise
         # Whatever bytes make of it, only they are refused.
         except Exception as error:
-            detail = f"{type(error).__name__}: {error}"[:300]
-            raise RejectedError(Reason.UNDECODABLE, detail) from error
+            raise undecodable(error) from error
 
     return row_of
 
@@ -144,38 +145,18 @@ def _size(number: int) -> bytes:
     return struct.pack(">i", number)
 
 
-def _number(message: bytes, place: int) -> tuple[int, int]:
-    byte = message[place]
-    place += 1
-    value, shift = byte & 127, 7
-    while byte > 127:  # noqa: PLR2004
-        byte = message[place]
-        place += 1
-        value |= (byte & 127) << shift
-        shift += 7
-    return (value >> 1) ^ -(value & 1), place
-
-
-def _long_size(message: bytes, place: int) -> tuple[int, int]:
-    size, place = _number(message, place)
-    if size < 0:
-        text = f"a length of {size}"
-        raise ValueError(text)
-    return size, place
-
-
 def _mapping(message: bytes, place: int) -> tuple[bytes, int]:
     entries: dict[str, str] = {}
-    while (count := _number(message, place)) and count[0]:
+    while (count := read_number(message, place)) and count[0]:
         left, place = count
         if left < 0:
             # The writer says how many bytes follow, for readers that pass them over.
-            left, (_, place) = -left, _number(message, place)
+            left, (_, place) = -left, read_number(message, place)
         for _ in range(left):
-            size, place = _long_size(message, place)
+            size, place = read_size(message, place)
             key = message[place:place + size].decode()
             place += size
-            size, place = _long_size(message, place)
+            size, place = read_size(message, place)
             entries[key] = message[place:place + size].decode()
             place += size
             if place > len(message):

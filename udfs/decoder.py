@@ -9,7 +9,7 @@ from fastavro import schemaless_reader
 
 from udfs.contract import Contract, Domain, Schema, full_name
 from udfs.physical import check_usable, parse_physical
-from udfs.reasons import Reason, RejectedError
+from udfs.reasons import Reason, RejectedError, undecodable
 from udfs.wire import HEADER_SIZE, MAGIC, schema_id
 
 DEFAULT_MAX_BYTES = 2**20
@@ -23,6 +23,7 @@ class Form:
     domain: Domain | None
     # The version in git; 0 when the schema is only in the registry.
     version: int
+    written: Schema
     writer: Any
     # None when the writer's version is the newest: then nothing has to be resolved.
     reader: Any
@@ -58,8 +59,7 @@ class Decoder:
             event = schemaless_reader(stream, form.writer, form.reader)
         # The bytes are anybody's: whatever they make the decoder raise, only they are refused.
         except Exception as error:
-            detail = f"{type(error).__name__}: {error}"[:300]
-            raise RejectedError(Reason.UNDECODABLE, detail) from error
+            raise undecodable(error) from error
         if (left := size - stream.tell()):
             detail = f"{left:,} bytes are left over after the record"
             raise RejectedError(Reason.UNDECODABLE, detail)
@@ -90,7 +90,8 @@ class Decoder:
     def _make(self, number: int, schema: Schema) -> Form:
         record = full_name(schema) if schema.get("type") == "record" else ""
         if record == full_name(self._contract.replay):
-            return Form(None, 1, parse_physical(schema), parse_physical(self._contract.replay))
+            newest = parse_physical(self._contract.replay)
+            return Form(None, 1, schema, parse_physical(schema), newest)
         domain = self._contract.domains.get(record)
         if domain is None:
             detail = f"schema {number} is {record or 'no record'}, which is no event"
@@ -107,7 +108,7 @@ class Decoder:
             (index for index, known in enumerate(domain.versions, 1) if known == schema), 0
         )
         same = version == len(domain.versions)
-        return Form(domain, version, writer, None if same else newest)
+        return Form(domain, version, schema, writer, None if same else newest)
 
 
 def _no_header(message: bytes) -> RejectedError:

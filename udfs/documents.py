@@ -12,7 +12,7 @@ from fastavro import schemaless_reader
 from udfs.cleaner import scale_of
 from udfs.contract import Schema
 from udfs.physical import parse_physical
-from udfs.reasons import Reason, RejectedError
+from udfs.reasons import Reason, RejectedError, undecodable
 from udfs.wire import HEADER_SIZE
 
 _DAY = 86_400 * 1_000_000
@@ -105,8 +105,7 @@ class DocumentMaker:
             event: dict[str, Any] = schemaless_reader(stream, self._schema, None)
         # Whatever the bytes make of it, only they are refused.
         except Exception as error:
-            detail = f"{type(error).__name__}: {error}"[:300]
-            raise RejectedError(Reason.UNDECODABLE, detail) from error
+            raise undecodable(error) from error
         if stream.tell() != len(message):
             raise RejectedError(Reason.UNDECODABLE, "bytes are left over after the record")
         return event

@@ -74,3 +74,10 @@ class RejectedError(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def undecodable(error: Exception) -> RejectedError:
+    """Return the refusal of bytes that made a decoder raise this."""
+    # fastavro names the object that it read from, with its address: nothing for a person.
+    said = str(error).partition(" from <")[0]
+    return RejectedError(Reason.UNDECODABLE, f"{type(error).__name__}: {said}"[:300])

@@ -9,12 +9,11 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from udfs.avro_parts import LENGTHS, TABLE_SIZE, number, sized
 from udfs.contract import Schema
 
 Writer = Callable[[Mapping[str, Any]], bytes]
 
-# Most texts are shorter than this: their length is looked up, not computed.
-_TABLE_SIZE = 8192
 _NULL = b"\x00"
 # In a union of null and a type, the type is branch one, which is 2 in zigzag.
 _SECOND = b"\x02"
@@ -42,7 +41,7 @@ def compile_writer(schema: Schema) -> Writer:
         lines += _field(str(field["name"]), field["type"])
     lines.append(" return join(parts)")
     names: dict[str, Any] = {
-        "lengths": _LENGTHS, "optional": _OPTIONAL_LENGTHS, "known": _TABLE_SIZE,
+        "lengths": LENGTHS, "optional": _OPTIONAL_LENGTHS, "known": TABLE_SIZE,
         "number": number, "mapping": _mapping,
         "double": struct.Struct("<d").pack, "join": b"".join, "null": _NULL, "second": _SECOND,
     }
@@ -73,26 +72,7 @@ def _field(name: str, kind: Any) -> list[str]:
     return [*lines, *(f" {line}" for line in body)]
 
 
-def number(value: int) -> bytes:
-    """Return a whole number as Avro has it: zigzag, seven bits a byte."""
-    left = (value << 1) ^ (value >> 63)
-    # A time of this century in microseconds takes eight bytes: no loop for those.
-    if 0x2000000000000 <= left < 0x100000000000000:  # noqa: PLR2004
-        return bytes((
-            left & 127 | 128, left >> 7 & 127 | 128, left >> 14 & 127 | 128,
-            left >> 21 & 127 | 128, left >> 28 & 127 | 128, left >> 35 & 127 | 128,
-            left >> 42 & 127 | 128, left >> 49,
-        ))
-    out = bytearray()
-    while left > 127:  # noqa: PLR2004
-        out.append(left & 127 | 128)
-        left >>= 7
-    out.append(left)
-    return bytes(out)
-
-
-_LENGTHS = tuple(number(size) for size in range(_TABLE_SIZE))
-_OPTIONAL_LENGTHS = tuple(_SECOND + size for size in _LENGTHS)
+_OPTIONAL_LENGTHS = tuple(_SECOND + size for size in LENGTHS)
 
 
 def _mapping(entries: Mapping[str, str]) -> bytes:
@@ -101,8 +81,6 @@ def _mapping(entries: Mapping[str, str]) -> bytes:
     parts = [number(len(entries))]
     for key, value in entries.items():
         for text in (key.encode(), value.encode()):
-            size = len(text)
-            parts.append(_LENGTHS[size] if size < _TABLE_SIZE else number(size))
-            parts.append(text)
+            parts.append(sized(text))
     parts.append(_NULL)
     return b"".join(parts)

@@ -10,7 +10,7 @@ from fastavro import schemaless_reader
 from udfs.cleaner import Tenant
 from udfs.contract import Contract, Schema, full_name
 from udfs.physical import check_usable, parse_physical
-from udfs.reasons import Reason, RejectedError
+from udfs.reasons import Reason, RejectedError, undecodable
 from udfs.wire import HEADER_SIZE, schema_id
 
 # What is kept begins with this, so that a later form can tell it from its own.
@@ -39,8 +39,7 @@ class TenantReader:
             record = schemaless_reader(stream, writer, self._newest)
         # As in the decoder: the bytes are anybody's.
         except Exception as error:
-            detail = f"{type(error).__name__}: {error}"[:300]
-            raise RejectedError(Reason.UNDECODABLE, detail) from error
+            raise undecodable(error) from error
         if not record["tenant_id"]:
             raise RejectedError(Reason.MISSING_FIELD, "tenant_id is empty")
         if record["deleted"]:

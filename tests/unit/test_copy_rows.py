@@ -25,7 +25,7 @@ ROW = compile_row(contract().clean, COLUMNS)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
 uuids = st.uuids().map(str)
-times = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+times = st.datetimes(datetime(1969, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 
 
 def _of(field: dict[str, Any]) -> st.SearchStrategy[Any]:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.event_kit import contract
+from udfs.avro_parts import number
 from udfs.physical import parse_physical
-from udfs.record_writer import compile_writer, number
+from udfs.record_writer import compile_writer
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
