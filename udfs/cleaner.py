@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 from udfs.avro_parts import sized
@@ -26,14 +25,16 @@ class Tenant:
     tier: str | None = None
     region: str | None = None
 
-    @cached_property
-    def encoded(self) -> tuple[bytes, bytes, bytes]:
-        """The three columns as Avro has them."""
+    # The three columns as Avro has them. Not a cached property: those hold a lock, and this class
+    # travels inside the jobs.
+    encoded: tuple[bytes, bytes, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
         name, tier, region = (
             b"\x00" if value is None else b"\x02" + sized(value.encode())
             for value in (self.name, self.tier, self.region)
         )
-        return name, tier, region
+        object.__setattr__(self, "encoded", (name, tier, region))
 
 
 _NOBODY = Tenant()
