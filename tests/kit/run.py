@@ -24,15 +24,19 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     clean_up()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(_number: int, _frame: FrameType | None) -> None:
+        for tests in started:
+            tests.send_signal(signal.SIGINT)
+
+    # Before the start: where signals are ignored (a shell's background), pytest would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
     # In a session of its own: a Ctrl-C reaches us alone, and pytest gets exactly one. A second one
     # would end the fixtures that stop the servers.
     tests = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], start_new_session=True)
-
-    def pass_on(_number: int, _frame: FrameType | None) -> None:
-        tests.send_signal(signal.SIGINT)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, pass_on)
+    started.append(tests)
     try:
         return tests.wait()
     finally:
