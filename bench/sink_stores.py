@@ -6,6 +6,7 @@ import httpx
 import psutil
 import psycopg
 
+from bench.kit import cpu_seconds
 from tests.kit.stack import TestStack
 
 
@@ -100,6 +101,8 @@ class Index:
         return str(self.count())
 
 
-def server_process(stack: TestStack, target: Target) -> psutil.Process:
-    """Return the store's own process."""
-    return psutil.Process(stack.pid(target.server))
+def server_seconds(stack: TestStack, target: Target) -> float:
+    """Return the CPU time of a store's server, with that of connections that are gone."""
+    process = psutil.Process(stack.pid(target.server))
+    times = process.cpu_times()
+    return cpu_seconds([process]) + times.children_user + times.children_system

@@ -20,7 +20,7 @@ from kafka import KafkaAdminClient
 from bench.kit import PeakMemory, cpu_seconds, machine, pace, write_result
 from bench.picture import Chart, draw
 from bench.sink_records import fill_clean
-from bench.sink_stores import Index, Table, Target, server_process
+from bench.sink_stores import Index, Table, Target, server_seconds
 from control.settings import PROJECT_ROOT
 from jobs.sink_plans import search_plan, timescale_plan
 from tests.kit.jobs import end_job
@@ -167,11 +167,6 @@ def forget_group(bootstrap: str, group: str) -> None:
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     admin.delete_groups([group])
     admin.close()
-
-
-def server_seconds(stack: TestStack, target: Target) -> float:
-    """Return the CPU time of a store's server."""
-    return cpu_seconds([server_process(stack, target)])
 
 
 def main() -> int:
