@@ -51,10 +51,10 @@ class Bench:
         quix = ["-m", "bench.peers.sink_quix", kind, *command]
         wax = ["-m", "bytewax.run", "bench.peers.sink_bytewax:flow", "-w", "2"]
         steps: dict[str, Callable[[], dict[str, Any]]] = {
-            "loop, 1 process": lambda: self._peers([[*loop, "bench-loop-1", _SCHEMA]]),
-            "loop, 2 processes": lambda: self._peers([[*loop, "bench-loop-2", _SCHEMA]] * 2),
+            "loop, 1 process": lambda: self._peers([[*loop, f"bench-{kind}-loop-1", _SCHEMA]]),
+            "loop, 2 processes": lambda: self._peers([[*loop, f"bench-{kind}-loop-2", _SCHEMA]] * 2),
             "Bytewax, 2 workers": lambda: self._peers([wax]),
-            "Quix Streams": lambda: self._peers([[*quix, "bench-quix", _SCHEMA]]),
+            "Quix Streams": lambda: self._peers([[*quix, f"bench-{kind}-quix", _SCHEMA]]),
             f"job {kind}, parallelism 1": lambda: self.job(1),
             f"job {kind}, parallelism 2": lambda: self.job(2),
             "raw writes": self._raw,
