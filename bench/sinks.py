@@ -50,9 +50,10 @@ class Bench:
         loop = ["-m", "bench.peers.sink_loop", kind, *command]
         quix = ["-m", "bench.peers.sink_quix", kind, *command]
         wax = ["-m", "bytewax.run", "bench.peers.sink_bytewax:flow", "-w", "2"]
+        one, two = ([*loop, f"bench-{kind}-loop-{processes}", _SCHEMA] for processes in (1, 2))
         steps: dict[str, Callable[[], dict[str, Any]]] = {
-            "loop, 1 process": lambda: self._peers([[*loop, f"bench-{kind}-loop-1", _SCHEMA]]),
-            "loop, 2 processes": lambda: self._peers([[*loop, f"bench-{kind}-loop-2", _SCHEMA]] * 2),
+            "loop, 1 process": lambda: self._peers([one]),
+            "loop, 2 processes": lambda: self._peers([two, two]),
             "Bytewax, 2 workers": lambda: self._peers([wax]),
             "Quix Streams": lambda: self._peers([[*quix, f"bench-{kind}-quix", _SCHEMA]]),
             f"job {kind}, parallelism 1": lambda: self.job(1),
