@@ -150,7 +150,9 @@ def replay_letters(
     settings: Settings, /, *, force: bool, rate: float | None, dry_run: bool, yes: bool,
     as_json: bool, **options: Any,
 ) -> int:
-    """Send the original bytes of LETTERs, or of those that filters choose, through ingest again.
+    """Send the original bytes of LETTERs, or of those that filters choose, through again.
+
+    What ingest refused goes through ingest; what a store refused is written into that store.
 
     Nothing is sent twice: a run that was interrupted or killed can be run again. Letters that were
     named are sent all or none; among those that filters choose, the ones that may not be sent are
@@ -179,7 +181,7 @@ def replay_letters(
         print_outcome(outcome, plan)
     elif ask:
         click.echo("Nothing was sent.")
-    done = not ask or (outcome is not None and not outcome.interrupted)
+    done = not ask or (outcome is not None and not outcome.interrupted and not outcome.refused)
     return ExitCode.DONE if done else ExitCode.FAILED
 
 

@@ -26,16 +26,18 @@ def print_left_out(plan: Plan) -> None:
 def print_outcome(outcome: Outcome, plan: Plan) -> None:
     """Print how a replay ended."""
     begin = "Interrupted: " if outcome.interrupted else ""
-    click.echo(f"{begin}{outcome.sent:,} of {plan.count:,} letters were sent to events.raw.")
+    click.echo(f"{begin}{outcome.sent:,} of {plan.count:,} letters were sent again.")
     print_left_out(plan)
     for verdict, count in outcome.left_out.items():
         click.echo(f"Left out meanwhile: {count:,}, {verdict.description}.")
     if outcome.gone:
         click.echo(f"Gone meanwhile: {outcome.gone:,}, their retention has ended.")
+    if outcome.refused:
+        click.echo(f"Refused again by their store: {outcome.refused:,}; they stay open.")
     if outcome.interrupted:
         click.echo("The same command goes on with the rest.")
     elif outcome.sent:
-        click.echo("What is refused again comes back as a new letter: `sluice dlq list`.")
+        click.echo("What ingest refuses again comes back as a new letter: `sluice dlq list`.")
 
 
 def replay_json(
@@ -48,6 +50,7 @@ def replay_json(
         "settled": vars(settled),
         "operation": None if outcome is None else outcome.operation,
         "sent": 0 if outcome is None else outcome.sent,
+        "refused": 0 if outcome is None else outcome.refused,
         "gone": 0 if outcome is None else outcome.gone,
         "interrupted": outcome is not None and outcome.interrupted,
     }

@@ -32,8 +32,9 @@ _ADVICE = {
     Reason.UNKNOWN_EVENT_TYPE:
         "If the type is new, add it to event_types in schemas/domains.toml, deploy ingest and"
         " replay; otherwise mend the producer and discard.",
-    Reason.REFUSED: "Mend the table or the mapping that refuses it.",
-    Reason.EXPIRED: "Raise the retention of the store, or discard.",
+    Reason.REFUSED: "Mend the table or the mapping that refuses it, and replay.",
+    Reason.EXPIRED:
+        "Raise the retention of the store (SLUICE_SEARCH_KEEP_DAYS) and replay; or discard.",
 }
 
 

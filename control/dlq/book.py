@@ -145,6 +145,12 @@ class Book:
             self.renew(held)
             self._insert("discarded", operation, letters)
 
+    def note_written(self, held: Lease, operation: str, letters: Sequence[Letter]) -> None:
+        """Write down that events are in the store that had refused them."""
+        with self.connection.transaction():
+            self.renew(held)
+            self._insert("replayed", operation, letters)
+
     def unfinished(self) -> list[Unfinished]:
         """Return the batches whose fate is not known, or that are on their way right now."""
         found: dict[str, Unfinished] = {}
@@ -189,7 +195,7 @@ class Book:
         ).fetchone() is not None
 
     def _insert(self, action: str, operation: str, letters: Sequence[Letter]) -> None:
-        attempts = [letter.attempt + 1 if action == "replaying" else None for letter in letters]
+        attempts = [None if action == "discarded" else letter.attempt + 1 for letter in letters]
         self.connection.execute(_INSERT, [action, operation, *_columns(letters), attempts])
 
 

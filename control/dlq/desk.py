@@ -9,6 +9,7 @@ from control.dlq.book import LEASE, LEASE_SECONDS, Book, open_book
 from control.dlq.fault import Point, fault
 from control.dlq.plan import Plan, chunks
 from control.dlq.replay import Outcome, Replay
+from control.dlq.rewrite import Rewriter
 from control.dlq.sender import ReplaySender, ReplayWriter, open_replay_sender, replay_headers
 from control.dlq.settle import Settled, Settlement
 from control.dlq.source import Letters
@@ -58,7 +59,8 @@ class Desk:
         ):
             # Somebody may have been cut off since the plan was made.
             self._settle(held, sender, lambda _: None)
-            run = Replay(self.book, self.letters, sender, writer, held, rules, wish)
+            rewriter = Rewriter(self.settings)
+            run = Replay(self.book, self.letters, sender, writer, rewriter, held, rules, wish)
             return run.run(plan, rate, report)
 
     def discard(

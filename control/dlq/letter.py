@@ -33,8 +33,8 @@ class State(StrEnum):
 
 _DESCRIPTIONS = {
     "open": "nothing was done about it yet",
-    "replaying": "it is on its way to events.raw right now",
-    "replayed": "it was sent to events.raw again",
+    "replaying": "it is being sent right now",
+    "replayed": "it was sent again",
     "discarded": "somebody decided that it needs nothing",
     "unknown": "a replay was cut off; the next replay or discard finds out whether it was sent",
 }

@@ -1,8 +1,10 @@
-"""Send letters through ingest again, each once, whatever happens on the way.
+"""Send letters through their stage again, each once, whatever happens on the way.
 
-For each batch: the intention goes to the database, with the ends of events.raw; then the batch
-goes to Kafka in one transaction; then the intention becomes a fact. A run that is cut off leaves
-one intention, and the next run settles it (control/dlq/settle.py).
+Letters of a sink are written into its store (control/dlq/rewrite.py). Those of ingest go to
+events.raw, for each batch like this: the intention goes to the database, with the
+ends of events.raw; then the batch goes to Kafka in one transaction; then the intention becomes a
+fact. A run that is cut off leaves one intention, and the next run settles it
+(control/dlq/settle.py).
 """
 
 import time
@@ -18,12 +20,14 @@ from control.dlq.book import LEASE_SECONDS, Book
 from control.dlq.fault import Point, fault
 from control.dlq.letter import Letter
 from control.dlq.plan import Plan
+from control.dlq.rewrite import STORES, Rewriter
 from control.dlq.sender import ReplaySender, ReplayWriter
 from control.dlq.source import Found, Letters
 from control.dlq.verdict import Rules, Verdict
 from control.errors import SluiceError
 from control.events.interruption import Interruption
 from control.events.pace import Pace
+from udfs.reasons import Stage
 
 # What a crash leaves to be settled, and how often progress is durable.
 _BATCH_LETTERS = 500
@@ -36,6 +40,8 @@ class Outcome:
 
     operation: str
     sent: int = 0
+    # By a store, which had refused them before.
+    refused: int = 0
     # Since the plan was made: letters that are gone, or that somebody acted upon.
     left_out: Counter[Verdict] = field(default_factory=Counter)
     gone: int = 0
@@ -47,12 +53,13 @@ class Replay:
 
     def __init__(
         self, book: Book, letters: Letters, sender: ReplaySender, writer: ReplayWriter,
-        held: Lease, rules: Rules, wish: Interruption,
+        rewriter: Rewriter, held: Lease, rules: Rules, wish: Interruption,
     ) -> None:
         self._book = book
         self._letters = letters
         self._sender = sender
         self._writer = writer
+        self._rewriter = rewriter
         self._held = held
         self._rules = rules
         self._wish = wish
@@ -95,7 +102,8 @@ class Replay:
                 batch, size = [], 0
         else:
             self._send(batch, outcome)
-            outcome.gone = plan.count - outcome.sent - outcome.left_out.total()
+            done = outcome.sent + outcome.refused + outcome.left_out.total()
+            outcome.gone = plan.count - done
             report(outcome)
 
     def _turn(self, pace: Pace) -> bool:
@@ -121,6 +129,20 @@ class Replay:
             verdict for verdict in verdicts.values() if verdict is not Verdict.TAKEN
         )
         taken = [found for found in batch if verdicts[found[0].id] is Verdict.TAKEN]
+        for stage in STORES:
+            self._write_again(stage, [one for one in taken if one[0].stage == stage], outcome)
+        self._send_again([one for one in taken if one[0].stage == Stage.INGEST], outcome)
+
+    def _write_again(self, stage: Stage, taken: list[Found], outcome: Outcome) -> None:
+        if not taken:
+            return
+        accepted = self._rewriter.write(stage, [payload for _, payload in taken])
+        written = [letter for (letter, _), good in zip(taken, accepted, strict=True) if good]
+        self._book.note_written(self._held, outcome.operation, written)
+        outcome.sent += len(written)
+        outcome.refused += len(taken) - len(written)
+
+    def _send_again(self, taken: list[Found], outcome: Outcome) -> None:
         if not taken:
             return
         letters = [letter for letter, _ in taken]

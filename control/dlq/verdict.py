@@ -9,6 +9,9 @@ from udfs.reasons import Stage
 # The first try, and two after something was mended. What fails a third time is not mended.
 MOST_ATTEMPTS = 3
 
+# `reference` has its own command: `sluice tenants`.
+_STAGES = (Stage.INGEST, Stage.TIMESCALE, Stage.SEARCH)
+
 # Of the record around the payload: the header, the letter's name, the attempt, the length.
 _AROUND = 64
 
@@ -45,7 +48,7 @@ _DESCRIPTIONS = {
     "discarded": "discarded; --force replays it all the same",
     "replayed": "replayed already; if it was refused again, a new letter tells",
     "too_many_attempts": f"tried {MOST_ATTEMPTS} times or more; --force tries once more",
-    "other_stage": "not refused by ingest: only ingest's letters can be replayed yet",
+    "other_stage": "of a stage that this version of sluice cannot replay",
     "too_large": "larger than SLUICE_INGEST_MAX_BYTES or events.raw take: refused again for sure",
 }
 
@@ -64,9 +67,9 @@ class ReplayRules:
             return Verdict.DONE
         if state is State.REPLAYING:
             return Verdict.ON_ITS_WAY
-        if letter.stage != Stage.INGEST:
+        if letter.stage not in _STAGES:
             return Verdict.OTHER_STAGE
-        if letter.size + _AROUND > self.max_bytes:
+        if letter.stage == Stage.INGEST and letter.size + _AROUND > self.max_bytes:
             return Verdict.TOO_LARGE
         if self.force:
             return Verdict.TAKEN

@@ -9,7 +9,7 @@ from datetime import datetime
 from control.database import connect
 from control.dlq.letter import TOPIC as LETTERS
 from control.dlq.letter import read_letter
-from control.errors import RefusedError
+from control.errors import RefusedError, SluiceError
 from control.events.decoding import Decoding
 from control.events.reader import Reader, open_reader
 from control.reconcile.compare import Comparison, Report
@@ -21,8 +21,9 @@ from control.reconcile.store import ComparedStore
 from control.reconcile.table import EventsTable
 from control.registry import RegistryClient
 from control.settings import Settings
-from jobs.sink_plans import search_plan, timescale_plan
+from jobs.sink_plans import impatient, search_plan, timescale_plan
 from udfs.contract import load_contract
+from udfs.patience import AwayError
 
 STORES = ("timescale", "search")
 
@@ -48,7 +49,12 @@ def reconcile(
             message = f"There is nothing that can be compared: {'; '.join(span.limits)}."
             raise RefusedError(message, "`sluice jobs list` tells whether the jobs run.")
         refused = _refused(reader, Decoding(registry.schema_by_id), names)
-        return Comparison(reader, events, stores, refused, span, report).run(repair=repair)
+        try:
+            return Comparison(reader, events, stores, refused, span, report).run(repair=repair)
+        except AwayError as error:
+            message = f"A store cannot be written to: {error}"
+            hint = "Run the command again when it is back: nothing is doubled."
+            raise SluiceError(message, hint) from error
 
 
 @contextmanager
@@ -59,10 +65,11 @@ def _open_stores(
     with connect(settings.timescale_dsn) as connection:
         if "timescale" in names:
             clean = load_contract(settings.schemas).clean
-            stores.append(EventsTable(connection, clean, timescale_plan(settings)))
+            stores.append(EventsTable(connection, clean, timescale_plan(impatient(settings))))
         if "search" in names:
             stores.append(EventsIndex(
-                settings.elasticsearch_url, settings.search_keep_days, search_plan(settings)
+                settings.elasticsearch_url, settings.search_keep_days,
+                search_plan(impatient(settings)),
             ))
         yield stores
 

@@ -7,6 +7,7 @@ from typing import Any
 from control.db.lease import Lease
 from control.dlq.book import Book, Unfinished
 from control.dlq.letter import Letter, LetterId, State
+from control.dlq.rewrite import Rewriter
 from control.dlq.sender import ReplaySender, ReplayWriter
 from control.dlq.source import Letters
 from control.events.decoding import Decoding
@@ -80,10 +81,10 @@ def letters_in(topics: Topics) -> tuple[Letters, Decoding]:
 
 def written(
     payload: bytes = b"x", reason: Reason = Reason.UNKNOWN_SCHEMA, attempt: int = 1,
-    tenant: str | None = "t1", replay_of: str | None = None,
+    tenant: str | None = "t1", replay_of: str | None = None, stage: Stage = Stage.INGEST,
 ) -> bytes:
     """Return a letter's bytes; its schema has the id 1."""
-    writer = LetterWriter(contract(), 1, Stage.INGEST)
+    writer = LetterWriter(contract(), 1, stage)
     return writer.letter(
         payload, RejectedError(reason, "detail"), Origin("events.raw", 0, replay_of, attempt), 0,
         Known(tenant_id=tenant),
@@ -127,6 +128,9 @@ class MemoryBook(Book):
     def discard(self, held: Lease, operation: str, letters: Sequence[Letter]) -> None:
         self.rows |= {one.id: ("discarded", operation, 0) for one in letters}
 
+    def note_written(self, held: Lease, operation: str, letters: Sequence[Letter]) -> None:
+        self.rows |= {one.id: ("replayed", operation, one.attempt + 1) for one in letters}
+
     def unfinished(self) -> list[Unfinished]:
         found: dict[str, Unfinished] = {}
         for one, (action, operation, attempt) in self.rows.items():
@@ -148,6 +152,19 @@ class MemoryBook(Book):
         for one in letters:
             if self.rows.get(one, ("", ""))[:2] == ("replaying", operation):
                 self.rows[one] = action, operation, self.rows[one][2]
+
+
+class MemoryRewriter(Rewriter):
+    """Stores that refuse what says so."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[Stage, bytes]] = []
+
+    def write(self, stage: Stage, payloads: Sequence[bytes]) -> list[bool]:
+        taken = [not payload.startswith(b"refuse") for payload in payloads]
+        self.written += [(stage, payload) for payload, good in zip(payloads, taken, strict=True)
+                         if good]
+        return taken
 
 
 class MemorySender(ReplaySender):

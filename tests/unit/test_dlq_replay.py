@@ -24,6 +24,7 @@ from tests.unit.dlq_kit import (
     HELD,
     CrashError,
     MemoryBook,
+    MemoryRewriter,
     MemorySender,
     Topics,
     Writer,
@@ -31,6 +32,7 @@ from tests.unit.dlq_kit import (
     letters_in,
     written,
 )
+from udfs.reasons import Stage
 from udfs.wire import frame
 
 RULES = ReplayRules(force=False, max_bytes=10_000)
@@ -51,6 +53,7 @@ class World:
             )
         self.book = MemoryBook()
         self.sender = MemorySender(self.topics)
+        self.rewriter = MemoryRewriter()
         self.letters: Letters
         self.decoding: Decoding
         self.letters, self.decoding = letters_in(self.topics)
@@ -71,7 +74,7 @@ class World:
         settled = self.settle()
         plan = plan_by_wish(self.letters, self.book, wish or Wish(state=State.OPEN), rules)
         outcome = Replay(
-            self.book, self.letters, self.sender, Writer(), HELD, rules, self.wish
+            self.book, self.letters, self.sender, Writer(), self.rewriter, HELD, rules, self.wish
         ).run(plan, None, lambda _: None)
         return settled, outcome
 
@@ -219,11 +222,30 @@ def test_what_changed_since_the_plan_is_left_out(monkeypatch: pytest.MonkeyPatch
     found = list(world.letters.in_any_order(Wish()))
     world.book.rows[found[0].id] = "discarded", "x", 0
     world.topics.gone["events.dlq", 2] = 99
-    run = Replay(world.book, world.letters, world.sender, Writer(), HELD, RULES, world.wish)
+    run = Replay(
+        world.book, world.letters, world.sender, Writer(), world.rewriter, HELD, RULES, world.wish
+    )
     outcome = run.run(plan, None, lambda _: None)
     assert outcome.left_out == {Verdict.DISCARDED: 1}
     assert outcome.gone == 2
     assert outcome.sent == 3
+
+
+def test_letters_of_stores_go_to_their_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(3, monkeypatch)
+    payloads = {Stage.TIMESCALE: [b"a", b"refuse b", b"c"], Stage.SEARCH: [b"d"]}
+    for stage, some in payloads.items():
+        for payload in some:
+            world.topics.add("events.dlq", 0, written(payload, stage=stage))
+    _, outcome = world.run()
+    assert (outcome.sent, outcome.refused, outcome.gone) == (6, 1, 0)
+    assert once(world, 3)
+    assert world.rewriter.written == [
+        (Stage.TIMESCALE, b"a"), (Stage.TIMESCALE, b"c"), (Stage.SEARCH, b"d")
+    ]
+    _, again = world.run()
+    assert (again.sent, again.refused) == (0, 1)
+    assert len(world.rewriter.written) == 3
 
 
 def test_a_low_rate_makes_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +253,9 @@ def test_a_low_rate_makes_small_batches(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(replay, "Pace", lambda rate: Pace(rate and rate * 1_000))
     plan = plan_by_wish(world.letters, world.book, Wish(), RULES)
     seen: list[int] = []
-    run = Replay(world.book, world.letters, world.sender, Writer(), HELD, RULES, world.wish)
+    run = Replay(
+        world.book, world.letters, world.sender, Writer(), world.rewriter, HELD, RULES, world.wish
+    )
     run.run(plan, 2.5, lambda now: seen.append(now.sent))
     assert seen == [2, 4, 4]
 
@@ -258,7 +282,9 @@ def test_a_limit_is_one_of_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     ({"attempt": 3}, State.OPEN, False, Verdict.ATTEMPTS),
     ({"attempt": 3}, State.OPEN, True, Verdict.TAKEN),
     ({"stage": "reference"}, State.OPEN, True, Verdict.OTHER_STAGE),
-    ({"stage": "search"}, State.OPEN, False, Verdict.OTHER_STAGE),
+    ({"stage": "search"}, State.OPEN, False, Verdict.TAKEN),
+    ({"stage": "timescale", "size": 9_990}, State.OPEN, False, Verdict.TAKEN),
+    ({"stage": "timescale"}, State.DISCARDED, False, Verdict.DISCARDED),
     ({"size": 9_990}, State.OPEN, True, Verdict.TOO_LARGE),
     ({"size": 9_900}, State.OPEN, False, Verdict.TAKEN),
 ])

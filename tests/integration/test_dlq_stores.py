@@ -1,0 +1,103 @@
+"""What a store had refused is written into it again, once its cause is gone."""
+
+import json
+import re
+from collections import Counter
+from secrets import token_hex
+
+import psycopg
+import pytest
+
+from tests.integration.dlq_letters import Written, write_letters
+from tests.kit.sinks import Clean, CleanMaker, await_documents, await_rows, documents, rows
+from tests.kit.stack import TestStack
+from udfs.reasons import Reason, Stage
+
+REFUSING = "ALTER TABLE public.events ADD CONSTRAINT test_replay CHECK (source <> 'refuse me')"
+WILLING = "ALTER TABLE public.events DROP CONSTRAINT IF EXISTS test_replay"
+
+
+@pytest.fixture(scope="module")
+def maker(stack: TestStack) -> CleanMaker:
+    stack.ok("db", "migrate")
+    return CleanMaker(stack)
+
+
+@pytest.fixture
+def mark(request: pytest.FixtureRequest) -> str:
+    """Return a tenant of this test's own."""
+    return re.sub(r"\W+", "-", request.node.name) + token_hex(3)
+
+
+def refused(record: Clean, stage: Stage, mark: str) -> Written:
+    return Written(record.value, Reason.REFUSED, stage, mark, detail="a test's own")
+
+
+def states(stack: TestStack, mark: str) -> Counter[str]:
+    listed = json.loads(stack.ok("dlq", "list", "--tenant", mark, "--state", "all", "--json"))
+    return Counter(entry["state"] for entry in listed)
+
+
+def execute(stack: TestStack, statement: str) -> None:
+    """Change the database as an administrator would."""
+    dsn = stack.settings().timescale_dsn.get_secret_value()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def test_what_the_table_refuses_again_stays_open(
+    stack: TestStack, maker: CleanMaker, mark: str
+) -> None:
+    sound, mended, hopeless = maker.make(3, seed=301)
+    mended = maker.changed(mended, source="refuse me")
+    hopeless = maker.changed(hopeless, text="a zero \0 byte")
+    write_letters(stack.settings(), [
+        refused(record, Stage.TIMESCALE, mark) for record in (sound, mended, hopeless)
+    ])
+    replay = ("dlq", "replay", "--tenant", mark, "--yes")
+    execute(stack, REFUSING)
+    try:
+        first = stack.run(*replay)
+    finally:
+        execute(stack, WILLING)
+    assert first.returncode == 1
+    assert "1 of 3 letters were sent" in first.stdout
+    assert "Refused again by their store: 2; they stay open." in first.stdout
+    assert set(rows(stack, [one.id for one in (sound, mended, hopeless)])) == {sound.id}
+    second = json.loads(stack.run(*replay, "--json").stdout)
+    assert (second["planned"], second["sent"], second["refused"]) == (2, 1, 1)
+    await_rows(stack, [sound, mended])
+    assert states(stack, mark) == {"replayed": 2, "open": 1}
+
+
+def test_documents_go_to_their_index(stack: TestStack, maker: CleanMaker, mark: str) -> None:
+    sound, hopeless = maker.make(2, seed=302)
+    hopeless = maker.changed(hopeless, attributes={"long": "x" * 40_000})
+    sent, kept = write_letters(stack.settings(), [
+        refused(record, Stage.SEARCH, mark) for record in (sound, hopeless)
+    ])
+    assert stack.run("dlq", "replay", sent, kept, "--yes").returncode == 1
+    await_documents(stack, [sound])
+    assert not documents(stack, [hopeless.id])
+    assert "replayed as attempt 2" in stack.ok("dlq", "show", sent)
+    # A letter that somebody gives up on is written by no later replay.
+    stack.ok("dlq", "discard", kept, "--note", "too long", "--yes")
+    assert json.loads(stack.ok("dlq", "replay", "--tenant", mark, "--yes", "--json"))["sent"] == 0
+    assert not rows(stack, [sound.id])
+
+
+def test_a_store_that_is_away_leaves_its_letters_open(
+    stack: TestStack, maker: CleanMaker, mark: str
+) -> None:
+    (record,) = maker.make(1, seed=303)
+    write_letters(stack.settings(), [refused(record, Stage.SEARCH, mark)])
+    failed = stack.run(
+        "dlq", "replay", "--tenant", mark, "--yes",
+        SLUICE_ELASTICSEARCH_URL="http://127.0.0.1:9", SLUICE_SINK_STALL_MINUTES="0.01",
+    )
+    assert failed.returncode == 1
+    assert "Elasticsearch cannot be written to" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert states(stack, mark) == {"open": 1}
+    stack.ok("dlq", "replay", "--tenant", mark, "--yes")
+    await_documents(stack, [record])
