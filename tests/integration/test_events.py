@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -18,7 +19,7 @@ from kafka import KafkaProducer
 from control.events.reader import open_reader
 from control.kafka import create_topics
 from control.topics import TOPICS
-from tests.kit.jobs import end_job
+from tests.kit.jobs import end_all_jobs
 from tests.kit.kafka import read_committed
 from tests.kit.stack import SLUICE, TestStack
 from tests.kit.wait import wait_until
@@ -299,6 +300,12 @@ def test_reference_data_is_in_the_registrys_wire_format(stack: TestStack) -> Non
     assert json.loads(answer["schema"])["name"] == "Tenant"
 
 
+@pytest.fixture
+def _no_jobs_after(stack: TestStack) -> Iterator[None]:
+    yield
+    end_all_jobs(stack)
+
+
 def test_the_demo_shows_what_came_out(stack: TestStack) -> None:
     printed = stack.ok("demo", "--count", "1500", "--rate", "3000")
     assert "ingest runs as job" in printed
@@ -311,6 +318,7 @@ def test_the_demo_shows_what_came_out(stack: TestStack) -> None:
     assert {entry["state"] for entry in stack.status().values()} == {"up"}
 
 
+@pytest.mark.usefixtures("_no_jobs_after")
 def test_the_demo_ends_cleanly_on_ctrl_c(stack: TestStack) -> None:
     running = subprocess.Popen(
         [SLUICE, "demo", "--count", "100000", "--rate", "500"], env=stack.environment(),
@@ -327,4 +335,3 @@ def test_the_demo_ends_cleanly_on_ctrl_c(stack: TestStack) -> None:
     assert "topic events.raw" in out
     assert "Exactly." in out, out
     assert "make down" in out
-    end_job(stack)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from control.flink import FlinkClient
+from jobs.catalogue import JOBS
 from tests.kit import flink
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
@@ -41,6 +42,12 @@ def end_job(stack: TestStack, name: str = "ingest") -> None:
         flink.stop_with_savepoint(stack, live.id)
     else:
         flink.cancel(stack, live.id)
+
+
+def end_all_jobs(stack: TestStack) -> None:
+    """End every job of the product: what runs on takes part in the next test."""
+    for job in JOBS:
+        end_job(stack, job.name)
 
 
 def restarts(stack: TestStack, job: str) -> int:
