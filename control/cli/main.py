@@ -7,22 +7,25 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from control.cli import (
-    db,
-    demo,
-    dlq,
-    doctor,
-    events,
-    jobs,
-    reconcile,
-    schema,
-    search,
-    stack,
-    tenants,
-)
+from control.cli.lazy import LazyGroup, Place
 from control.errors import ExitCode, SluiceError
 from control.logs import configure_logging
 from control.settings import ADDRESSES, PREFIX, Settings, load_settings
+
+COMMANDS = {
+    "db": Place("control.cli.db", "Migrate and maintain TimescaleDB or PostgreSQL."),
+    "demo": Place("control.cli.demo", "Start everything, send events, show what came out."),
+    "deploy": Place("control.cli.jobs", "Start a job and wait until all of it runs."),
+    "dlq": Place("control.cli.dlq", "List, show, replay and discard dead letters."),
+    "doctor": Place("control.cli.doctor", "Check the machine and every server."),
+    "events": Place("control.cli.events", "Make events, send them, and read them again."),
+    "jobs": Place("control.cli.jobs", "Show the jobs of the product."),
+    "reconcile": Place("control.cli.reconcile", "Prove that the stores hold what is committed."),
+    "schema": Place("control.cli.schema", "Check, register and show the schemas of events."),
+    "search": Place("control.cli.search", "Look after the indices in Elasticsearch."),
+    "stack": Place("control.cli.stack", "Run all servers on this machine."),
+    "tenants": Place("control.cli.tenants", "Read and change what is known of tenants."),
+}
 
 
 def _settings_help() -> str:
@@ -39,6 +42,8 @@ def _settings_help() -> str:
 
 
 @click.group(
+    cls=LazyGroup,
+    places=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_settings_help(),
 )
@@ -50,19 +55,6 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = settings = load_settings()
     configure_logging("debug" if debug else settings.log_level, settings.log_format)
 
-
-cli.add_command(stack.stack)
-cli.add_command(db.db)
-cli.add_command(demo.demo)
-cli.add_command(dlq.dlq)
-cli.add_command(doctor.doctor)
-cli.add_command(events.events)
-cli.add_command(jobs.jobs)
-cli.add_command(jobs.deploy)
-cli.add_command(tenants.tenants)
-cli.add_command(schema.schema)
-cli.add_command(search.search)
-cli.add_command(reconcile.reconcile)
 
 
 def main() -> None:

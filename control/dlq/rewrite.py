@@ -9,7 +9,6 @@ from typing import Any
 
 from control.errors import SluiceError
 from control.settings import Settings
-from jobs.sink_plans import impatient, search_plan, timescale_plan
 from udfs.batch_sink import BatchSink
 from udfs.patience import AwayError
 from udfs.reasons import Stage
@@ -23,7 +22,7 @@ class Rewriter:
     """Writes the payloads of letters as the job that refused them does."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = impatient(settings)
+        self._settings = settings
         self._sinks: dict[Stage, BatchSink[Any]] = {}
 
     def write(self, stage: Stage, payloads: Sequence[bytes]) -> list[bool]:
@@ -37,6 +36,9 @@ class Rewriter:
             raise SluiceError(message, hint) from error
 
     def _open(self, stage: Stage) -> BatchSink[Any]:
+        # Elasticsearch's client takes as long to import as all else that `sluice dlq` needs.
+        from jobs.sink_plans import impatient, search_plan, timescale_plan  # noqa: PLC0415
+
         plan = timescale_plan if stage is Stage.TIMESCALE else search_plan
-        sink = self._sinks[stage] = plan(self._settings).open_sink()
+        sink = self._sinks[stage] = plan(impatient(self._settings)).open_sink()
         return sink

@@ -46,6 +46,25 @@ def no_traceback(text: str) -> bool:
     return "Traceback" not in text and ".py" not in text
 
 
+def test_every_command_is_where_the_list_says(capsys: Output) -> None:
+    for name, place in main.COMMANDS.items():
+        assert main.run([name, "--help"]) == 0
+        assert f"Usage: sluice {name}" in capsys.readouterr().out
+        assert place.help.endswith(".")
+
+
+def test_a_command_imports_no_other_commands_modules() -> None:
+    script = (
+        "import sys; from control.cli.main import run; run(['tenants', '--help']);"
+        "print([name for name in sys.modules if name in ('elasticsearch', 'pyflink', 'pandas',"
+        " 'control.cli.dlq', 'control.cli.demo')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_done_is_zero(capsys: Output) -> None:
     assert main.run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("sluice, version ")
