@@ -84,13 +84,13 @@ class Pipeline:
         """Send at a rate; return how the stores' lag went. Waits until all is written."""
         lag = Lag()
         sent_before = self._sent()
-        tables, indexed = self._table.count(), self._index.size()
+        tables, indexed = self._table.written(), self._index.size()
         stop = threading.Event()
 
         def watch() -> None:
             while not stop.wait(_SAMPLE_SECONDS):
                 sent = self._sent() - sent_before
-                lag.table.append(sent - (self._table.count() - tables))
+                lag.table.append(sent - (self._table.written() - tables))
                 lag.index.append(sent - (self._index.size() - indexed))
 
         watcher = threading.Thread(target=watch)
@@ -100,7 +100,7 @@ class Pipeline:
         finally:
             stop.set()
             watcher.join()
-        wait_until("all rows", lambda: self._table.count() >= tables + sent, 900, pause=1)
+        wait_until("all rows", lambda: self._table.written() >= tables + sent, 900, pause=1)
         wait_until("all documents", lambda: self._index.size() >= indexed + sent, 900, pause=1)
         return lag
 
