@@ -34,6 +34,8 @@ _WARM_UP_SECONDS = 15
 _TRY_SECONDS = 60
 _RATES = (2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 10_000, 12_000)
 _SAMPLE_SECONDS = 2.0
+# The statistics of PostgreSQL come some seconds late.
+_QUIET_SECONDS = 12
 # Rows may be behind by a batch and a checkpoint's pause; what grows beyond that is a backlog.
 _FLAT_SECONDS = 2.0
 
@@ -61,8 +63,19 @@ class Pipeline:
         self._templates = _raw_events(stack)
         self._database = psycopg.connect(self._table.address, autocommit=True)
 
+    def settle(self) -> None:
+        """Wait until both stores have written all they were sent, and say so."""
+        seen: list[tuple[int, int]] = []
+
+        def quiet() -> bool:
+            seen.append((self._table.written(), self._index.size()))
+            return len(seen) > _QUIET_SECONDS and len(set(seen[-_QUIET_SECONDS:])) == 1
+
+        wait_until("both stores at rest", quiet, 900, pause=1)
+
     def latency(self, rate: int, seconds: float) -> dict[str, float]:
         """Return percentiles in ms from the broker's taking an event to its row's commit."""
+        self.settle()
         replay(self._stack, _RAW, self._templates, rate, _WARM_UP_SECONDS)
         row = self._database.execute("SELECT now()").fetchone()
         sent = replay(self._stack, _RAW, self._templates, rate, seconds)
@@ -82,6 +95,7 @@ class Pipeline:
 
     def stand(self, rate: int, seconds: float) -> Lag:
         """Send at a rate; return how the stores' lag went. Waits until all is written."""
+        self.settle()
         lag = Lag()
         sent_before = self._sent()
         tables, indexed = self._table.written(), self._index.size()

@@ -130,8 +130,11 @@ class Settings(BaseSettings):
     sink_batch_bytes: int = Field(
         8 * 2**20, ge=2**10, description="most bytes that a sink writes at once"
     )
-    sink_linger_ms: int = Field(
-        10, ge=1, description="how long a sink waits for more events before it writes"
+    timescale_linger_ms: int = Field(
+        10, ge=1, description="how long timescale waits for more events before it writes"
+    )
+    search_linger_ms: int = Field(
+        200, ge=1, description="how long search waits for more events before it writes"
     )
     sink_stall_minutes: float = Field(
         24 * 60, gt=0, description="how long a sink waits for its store before its job fails"

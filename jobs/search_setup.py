@@ -23,5 +23,6 @@ def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironme
         )
         raise RefusedError(message, "Run `sluice search maintain`, which puts it in place.")
     return prepare_sink(
-        settings, jars, NAME, settings.search_parallelism, search_plan(settings).open_sink
+        settings, jars, NAME, settings.search_parallelism, settings.search_linger_ms,
+        search_plan(settings).open_sink,
     )

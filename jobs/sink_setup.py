@@ -20,7 +20,7 @@ _FAILED_CHECKPOINTS = 1_000_000
 
 
 def prepare_sink(
-    settings: Settings, jars: Sequence[str], name: str, parallelism: int,
+    settings: Settings, jars: Sequence[str], name: str, parallelism: int, linger_ms: int,
     open_sink: Callable[[], BatchSink[Any]],
 ) -> StreamExecutionEnvironment:
     """Return the environment that holds a whole sink."""
@@ -28,7 +28,7 @@ def prepare_sink(
     env = environment(settings, jars, _MODE, parallelism, {
         "python.fn-execution.bundle.size": rows,
         "python.fn-execution.arrow.batch.size": rows,
-        "python.fn-execution.bundle.time": str(settings.sink_linger_ms),
+        "python.fn-execution.bundle.time": str(linger_ms),
         "execution.checkpointing.tolerable-failed-checkpoints": str(_FAILED_CHECKPOINTS),
     })
     build_sink(env, SinkGraph(

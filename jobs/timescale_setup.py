@@ -21,5 +21,6 @@ def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironme
         raise RefusedError(message, "Run `sluice db migrate`.")
     plan = timescale_plan(settings)
     return prepare_sink(
-        settings, jars, NAME, settings.timescale_parallelism, plan.open_sink
+        settings, jars, NAME, settings.timescale_parallelism, settings.timescale_linger_ms,
+        plan.open_sink,
     )
