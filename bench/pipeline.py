@@ -26,7 +26,7 @@ from control.settings import PROJECT_ROOT
 from tests.kit.ingest import running_ingest
 from tests.kit.jobs import running_job
 from tests.kit.stack import TestStack
-from tests.kit.wait import wait_until
+from tests.kit.wait import wait_until, wait_until_steady
 
 _RAW = "events.raw"
 _TEMPLATES = 10_000
@@ -65,13 +65,10 @@ class Pipeline:
 
     def settle(self) -> None:
         """Wait until both stores have written all they were sent, and say so."""
-        seen: list[tuple[int, int]] = []
-
-        def quiet() -> bool:
-            seen.append((self._table.written(), self._index.size()))
-            return len(seen) > _QUIET_SECONDS and len(set(seen[-_QUIET_SECONDS:])) == 1
-
-        wait_until("both stores at rest", quiet, 900, pause=1)
+        wait_until_steady(
+            "both stores at rest", lambda: (self._table.written(), self._index.size()),
+            _QUIET_SECONDS, 900,
+        )
 
     def latency(self, rate: int, seconds: float) -> dict[str, float]:
         """Return percentiles in ms from the broker's taking an event to its row's commit."""

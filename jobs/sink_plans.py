@@ -13,15 +13,6 @@ from udfs.timescale_writer import DatabaseAddress
 
 TOPIC = "events.clean"
 
-# As long as a person waits for a store that starts again.
-_PATIENCE_MINUTES = 0.5
-
-
-def impatient(settings: Settings) -> Settings:
-    """Return settings for writing at a person's command: a store that is away becomes an error."""
-    minutes = min(_PATIENCE_MINUTES, settings.sink_stall_minutes)
-    return settings.model_copy(update={"sink_stall_minutes": minutes})
-
 
 def timescale_plan(settings: Settings) -> TimescalePlan:
     """Return the plan of whoever writes rows."""

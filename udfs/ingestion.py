@@ -118,7 +118,6 @@ class Ingestion:
             clean["occurred_at"], self._encoder.encode(clean), late,
         )
 
-
     def _transcoder(self, form: Form, domain: Domain) -> Transcoder | None:
         rules, _ = self._steps[domain.record]
         return compile_transcoder(

@@ -56,7 +56,6 @@ def cli(context: click.Context, debug: bool) -> None:
     configure_logging("debug" if debug else settings.log_level, settings.log_format)
 
 
-
 def main() -> None:
     """Run the command and turn what went wrong into a message and an exit code."""
     sys.exit(run(sys.argv[1:]))

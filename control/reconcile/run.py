@@ -9,7 +9,7 @@ from datetime import datetime
 from control.database import connect
 from control.dlq.letter import TOPIC as LETTERS
 from control.dlq.letter import read_letter
-from control.errors import RefusedError, SluiceError
+from control.errors import RefusedError
 from control.events.decoding import Decoding
 from control.events.reader import Reader, open_reader
 from control.reconcile.compare import Comparison, Report
@@ -20,10 +20,10 @@ from control.reconcile.span import Span, find_span
 from control.reconcile.store import ComparedStore
 from control.reconcile.table import EventsTable
 from control.registry import RegistryClient
+from control.rewriting import away_is_told, impatient
 from control.settings import Settings
-from jobs.sink_plans import impatient, search_plan, timescale_plan
+from jobs.sink_plans import search_plan, timescale_plan
 from udfs.contract import load_contract
-from udfs.patience import AwayError
 
 STORES = ("timescale", "search")
 
@@ -49,12 +49,8 @@ def reconcile(
             message = f"There is nothing that can be compared: {'; '.join(span.limits)}."
             raise RefusedError(message, "`sluice jobs list` tells whether the jobs run.")
         refused = _refused(reader, Decoding(registry.schema_by_id), names)
-        try:
+        with away_is_told("A store"):
             return Comparison(reader, events, stores, refused, span, report).run(repair=repair)
-        except AwayError as error:
-            message = f"A store cannot be written to: {error}"
-            hint = "Run the command again when it is back: nothing is doubled."
-            raise SluiceError(message, hint) from error
 
 
 @contextmanager

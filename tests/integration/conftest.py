@@ -1,6 +1,8 @@
 """What the tests of the TimescaleDB gateway share."""
 
+import re
 from collections.abc import Iterator
+from secrets import token_hex
 
 import pytest
 
@@ -25,3 +27,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def conn(gateway: Gateway) -> Iterator[Connection]:
     with with_table(gateway) as connection:
         yield connection
+
+
+@pytest.fixture
+def mark(request: pytest.FixtureRequest) -> str:
+    """Return a tenant of this test's own."""
+    # A stack may be used for more than one run of the tests.
+    name = re.sub(r"\W+", "-", request.node.name)
+    return f"{name}{token_hex(3)}"

@@ -1,6 +1,8 @@
 """Dead letters as ingest writes them, and what lands on events.raw when they are replayed."""
 
+import json
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,6 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from control.registry import RegistryClient
 from control.settings import Settings
+from tests.kit.stack import TestStack
 from udfs.contract import full_name, load_contract
 from udfs.letters import Known, LetterWriter, Origin
 from udfs.reasons import Reason, RejectedError, Stage
@@ -111,3 +114,10 @@ def landed(settings: Settings) -> list[Landed]:
     finally:
         consumer.close()
     return found
+
+
+def states(stack: TestStack, mark: str) -> Counter[str]:
+    """Count this test's letters by state."""
+    listed = json.loads(stack.ok("dlq", "list", "--tenant", mark, "--state", "all",
+                                 "--limit", "5000", "--json"))
+    return Counter(entry["state"] for entry in listed)

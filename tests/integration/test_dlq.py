@@ -8,25 +8,23 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from secrets import token_hex
 
 import psutil
 import psycopg
 import pytest
 
 from control.dlq.fault import Point
-from tests.integration.dlq_letters import Landed, Written, landed, poison, write_letters
+from tests.integration.dlq_letters import (
+    Landed,
+    Written,
+    landed,
+    poison,
+    states,
+    write_letters,
+)
 from tests.kit.stack import SLUICE, TestStack
 from tests.kit.wait import wait_until
 from udfs.reasons import Reason, Stage
-
-
-@pytest.fixture
-def mark(request: pytest.FixtureRequest) -> str:
-    """Return a tenant of this test's own."""
-    # A stack may be used for more than one run of the tests.
-    name = re.sub(r"\W+", "-", request.node.name)
-    return f"{name}{token_hex(3)}"
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +49,6 @@ def of(mark: str, count: int, **more: object) -> list[Written]:
 def sent(stack: TestStack, mark: str) -> list[Landed]:
     """Return this test's replays on events.raw."""
     return [one for one in landed(stack.settings()) if one.key == mark.encode()]
-
-
-def states(stack: TestStack, mark: str) -> Counter[str]:
-    """Count this test's letters by state."""
-    listed = json.loads(stack.ok("dlq", "list", "--tenant", mark, "--state", "all",
-                                 "--limit", "5000", "--json"))
-    return Counter(entry["state"] for entry in listed)
 
 
 def replay(stack: TestStack, mark: str, *more: str, **environment: str) -> "Done":

@@ -1,16 +1,13 @@
 """What a store had refused is written into it again, once its cause is gone."""
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterator
-from secrets import token_hex
 
 import httpx
-import psycopg
 import pytest
 
-from tests.integration.dlq_letters import Written, write_letters
+from tests.integration.dlq_letters import Written, states, write_letters
+from tests.kit.databases import execute
 from tests.kit.sinks import Clean, CleanMaker, await_documents, await_rows, documents, rows
 from tests.kit.stack import TestStack
 from udfs.reasons import Reason, Stage
@@ -28,9 +25,7 @@ def maker(stack: TestStack) -> Iterator[CleanMaker]:
     maker = CleanMaker(stack)
     yield maker
     ids = [record.id for seed in SEEDS for record in maker.make(3, seed)]
-    dsn = stack.settings().timescale_dsn.get_secret_value()
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("DELETE FROM public.events WHERE event_id = ANY(%s::uuid[])", [ids])
+    execute(stack, "DELETE FROM public.events WHERE event_id = ANY(%s::uuid[])", ids)
     url = stack.settings().elasticsearch_url.get_secret_value()
     for name, document in documents(stack, ids).items():
         httpx.delete(
@@ -39,26 +34,8 @@ def maker(stack: TestStack) -> Iterator[CleanMaker]:
     assert not documents(stack, ids)
 
 
-@pytest.fixture
-def mark(request: pytest.FixtureRequest) -> str:
-    """Return a tenant of this test's own."""
-    return re.sub(r"\W+", "-", request.node.name) + token_hex(3)
-
-
 def refused(record: Clean, stage: Stage, mark: str) -> Written:
     return Written(record.value, Reason.REFUSED, stage, mark, detail="a test's own")
-
-
-def states(stack: TestStack, mark: str) -> Counter[str]:
-    listed = json.loads(stack.ok("dlq", "list", "--tenant", mark, "--state", "all", "--json"))
-    return Counter(entry["state"] for entry in listed)
-
-
-def execute(stack: TestStack, statement: str) -> None:
-    """Change the database as an administrator would."""
-    dsn = stack.settings().timescale_dsn.get_secret_value()
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(statement.encode())
 
 
 def test_what_the_table_refuses_again_stays_open(

@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
+from tests.kit.databases import execute
 from tests.kit.jobs import running_job
 from tests.kit.sinks import Clean, CleanMaker, await_documents, await_rows, rows, send_clean
 from tests.kit.stack import TestStack
@@ -61,13 +61,6 @@ class Sent:
     def ids(self, first: int, end: int) -> list[str]:
         """Return the ids of some of the events."""
         return sorted(record.id for record in self.records[first:end])
-
-
-def execute(stack: TestStack, statement: str, *values: Any) -> None:
-    """Change the database behind everybody's back."""
-    dsn = stack.settings().timescale_dsn.get_secret_value()
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(statement.encode(), values)
 
 
 def index_of(record: Clean) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.kit import flink
+from tests.kit.databases import execute
 from tests.kit.jobs import end_job, job_id, restarts, running_job
 from tests.kit.outcome import Outlet
 from tests.kit.sinks import Clean, CleanMaker, await_rows, rows, send_clean
@@ -29,13 +29,6 @@ def sink(stack: TestStack) -> Iterator[TestStack]:
 @pytest.fixture(scope="module")
 def maker(stack: TestStack) -> CleanMaker:
     return CleanMaker(stack)
-
-
-def execute(stack: TestStack, statement: str) -> None:
-    """Change the database as an administrator would."""
-    dsn = stack.settings().timescale_dsn.get_secret_value()
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(statement.encode())
 
 
 def test_rows_say_what_the_events_say(sink: TestStack, maker: CleanMaker) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import psycopg
 from pydantic import SecretStr
 
 from control.db.migrations import migrate
@@ -25,3 +27,10 @@ def fresh_database(server: str, name: str) -> Iterator[SecretStr]:
         yield dsn
     finally:
         stack.destroy()
+
+
+def execute(stack: TestStack, statement: str, *values: Any) -> None:
+    """Change a stack's database behind everybody's back, as an administrator would."""
+    dsn = stack.settings().timescale_dsn.get_secret_value()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode(), values or None)

@@ -9,7 +9,7 @@ from tests.kit import flink
 from tests.kit.jobs import job_id, running_job
 from tests.kit.outcome import Manifest
 from tests.kit.stack import TestStack
-from tests.kit.wait import wait_until
+from tests.kit.wait import wait_until, wait_until_steady
 
 # More than two checkpoints of the local stack; their markers count only where there was data.
 _QUIET_SECONDS = 6
@@ -36,13 +36,7 @@ def _let_it_catch_up(stack: TestStack) -> None:
     wait_until(
         "two checkpoints", lambda: flink.completed_checkpoints(stack, job) > before + 1, 120
     )
-    seen = [ends()]
-
-    def quiet() -> bool:
-        seen.append(ends())
-        return len(seen) > _QUIET_SECONDS and len(set(seen[-_QUIET_SECONDS:])) == 1
-
-    wait_until("nothing more of before", quiet, 180, pause=1)
+    wait_until_steady("nothing more of before", ends, _QUIET_SECONDS, 180)
 
 
 def produce(stack: TestStack, file: Path, count: int, *options: str, seed: int = 1) -> Manifest:

@@ -20,3 +20,18 @@ def wait_until(
             message = f"after {seconds:.0f} s: not {what}; last answer: {answer!r}"
             raise AssertionError(message)
         time.sleep(pause)
+
+
+def wait_until_steady(
+    what: str, look: Callable[[], object], steady_seconds: int, seconds: float
+) -> None:
+    """Wait until a look, once a second, has shown the same for so many seconds."""
+    seen: list[object] = []
+
+    def steady() -> bool:
+        seen.append(look())
+        return len(seen) > steady_seconds and all(
+            one == seen[-1] for one in seen[-steady_seconds:]
+        )
+
+    wait_until(what, steady, seconds, pause=1)
