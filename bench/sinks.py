@@ -26,9 +26,12 @@ from jobs.sink_plans import search_plan, timescale_plan
 from tests.kit.jobs import end_job
 from tests.kit.outcome import CLEAN
 from tests.kit.stack import TestStack
+from tests.kit.wait import wait_until
 
 _BATCH = 5_000
 _POLL_SECONDS = 0.25
+# Much longer than the slowest of them takes: something is wrong then.
+_PATIENCE_SECONDS = 1_800
 _SCHEMA = str(PROJECT_ROOT / "schemas" / "clean" / "v1.avsc")
 # Of the size that the same events had before: then it is worth to count.
 _NEARLY = 0.98
@@ -111,12 +114,14 @@ class Bench:
             self._stack.ok("deploy", kind, **{
                 f"SLUICE_{kind.upper()}_PARALLELISM": str(parallelism),
             })
-            begun = 0.0
-            while (size := self._target.size()) < nearly:
-                begun = begun or (time.monotonic() if size else 0.0)
-                time.sleep(_POLL_SECONDS)
-            while self._target.count() < count:
-                time.sleep(_POLL_SECONDS)
+            begun = wait_until(
+                "the first event", lambda: time.monotonic() if self._target.size() else None,
+                _PATIENCE_SECONDS, pause=_POLL_SECONDS,
+            )
+            wait_until("nearly all", lambda: self._target.size() >= nearly, _PATIENCE_SECONDS,
+                       pause=_POLL_SECONDS)
+            wait_until("all", lambda: self._target.count() >= count, _PATIENCE_SECONDS,
+                       pause=_POLL_SECONDS)
             seconds = time.monotonic() - begun
             cpu = cpu_seconds(processes) - before
         end_job(self._stack, kind)

@@ -1,4 +1,7 @@
-"""Writer schemas by their ids: from memory, from disk, from the registry, in this order."""
+"""Writer schemas by their ids: from memory, from the registry, from disk while it is away.
+
+The disk is not asked first: a registry that was made anew gives the same ids to other schemas.
+"""
 
 import hashlib
 import json
@@ -121,7 +124,7 @@ class SchemaStore:
             return schema
         if self._clock() - self._unknown.get(number, -_UNKNOWN_SECONDS) < _UNKNOWN_SECONDS:
             raise _no_such(number)
-        found = self._read(number) or self._ask(number)
+        found = self._ask(number)
         if found is None:
             if len(self._unknown) >= _MOST_UNKNOWN:
                 self._unknown.clear()
@@ -136,6 +139,10 @@ class SchemaStore:
             try:
                 found = fetch_schema(self._address, number)
             except RegistryAwayError as error:
+                if (kept := self._read(number)) is not None:
+                    _LOG.warning("the registry does not answer: %s; schema %d is known from"
+                                 " an earlier time", error, number)
+                    return kept
                 if not self.waiting_since:
                     self.waiting_since = time.time()
                     _LOG.warning("the registry does not answer: %s; waiting for it", error)

@@ -83,21 +83,33 @@ def test_a_schema_is_asked_for_once(registry: Registry, tmp_path: Path) -> None:
     assert [path for path, _ in registry.asked] == ["/api/schemas/ids/7"]
 
 
-def test_the_disk_remembers_for_the_next_worker(registry: Registry, tmp_path: Path) -> None:
+def test_the_disk_helps_while_the_registry_is_away(registry: Registry, tmp_path: Path) -> None:
     registry.answers = [FOUND]
     _store(registry, tmp_path).schema(7)
     registry.answers = [(500, b"")]
+    clock = Clock()
+    assert _store(registry, tmp_path, clock).schema(7) == TENANT
+    assert clock.now == 100
+
+
+def test_a_registry_that_was_made_anew_is_believed(registry: Registry, tmp_path: Path) -> None:
+    registry.answers = [(200, {"schema": '{"type": "enum"}'})]
+    _store(registry, tmp_path).schema(7)
+    registry.answers = [FOUND]
     assert _store(registry, tmp_path).schema(7) == TENANT
-    assert len(registry.asked) == 1
+    registry.answers = [UNKNOWN]
+    with pytest.raises(RejectedError):
+        _store(registry, tmp_path).schema(7)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
 def test_a_broken_file_on_disk_is_not_believed(
     registry: Registry, tmp_path: Path, content: bytes
 ) -> None:
-    registry.answers = [FOUND]
+    registry.answers = [(503, b""), FOUND]
     (tmp_path / "7.json").write_bytes(content)
     assert _store(registry, tmp_path).schema(7) == TENANT
+    assert len(registry.asked) == 2
 
 
 def test_a_disk_that_cannot_be_written_stops_nothing(registry: Registry, tmp_path: Path) -> None:
