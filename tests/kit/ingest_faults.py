@@ -20,6 +20,9 @@ from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
 from udfs.schema_store import RegistryAddress, cache_folder
 
+# A message without a value.
+_NOTHING_EVERY = 100
+
 
 def send_mutants(stack: TestStack, folder: Path, count: int, seed: int) -> None:
     """Send sound events with as many mutated ones between them; check that only these suffer."""
@@ -37,6 +40,8 @@ def send_mutants(stack: TestStack, folder: Path, count: int, seed: int) -> None:
     producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=20)
     for place, message in enumerate(messages):
         producer.send("events.raw", mutate(message, chance) if place % 2 else message)
+        if place % _NOTHING_EVERY == 0:
+            producer.send("events.raw", key=b"nothing", value=None)
     producer.flush()
     producer.close()
     total = len(messages)
@@ -45,7 +50,7 @@ def send_mutants(stack: TestStack, folder: Path, count: int, seed: int) -> None:
     )
     assert sound <= set(outcome.clean)
     assert max(outcome.clean.values()) == 1
-    # A mutant comes out one way or the other.
+    # A mutant comes out one way or the other; what has no value does not come out at all.
     assert len(outcome.events) + _of_ingest(outcome) == total
     assert _of_ingest(outcome) > count // 4
     assert restarts(stack, job) == before
