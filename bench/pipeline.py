@@ -18,7 +18,7 @@ import psutil
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
 
-from bench.kit import cpu_seconds, machine, write_result
+from bench.kit import cpu_seconds, machine, pace, write_result
 from bench.picture import Chart, draw
 from bench.sink_records import replay
 from bench.sink_stores import Index, Table
@@ -32,7 +32,7 @@ _RAW = "events.raw"
 _TEMPLATES = 10_000
 _WARM_UP_SECONDS = 15
 _TRY_SECONDS = 60
-_RATES = (2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 10_000, 12_000)
+_RATES = (1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 6_000, 8_000, 10_000, 12_000)
 _SAMPLE_SECONDS = 2.0
 # The statistics of PostgreSQL come some seconds late.
 _QUIET_SECONDS = 12
@@ -210,18 +210,24 @@ def _measure(pipeline: Pipeline, result: dict[str, Any], long: float, latency: f
     tried = result["tried"] = {}
     best = 0
     for rate in _RATES:
+        before = pace()
         lag = pipeline.stand(rate, _TRY_SECONDS)
-        flat = tried[f"{rate}/s"] = lag.is_flat(rate)
-        print(rate, flat, lag, flush=True)
+        flat = lag.is_flat(rate)
+        tried[f"{rate}/s"] = {"flat": flat, "empty_loop_ns": [round(before, 1), round(pace(), 1)]}
+        print(rate, tried[f"{rate}/s"], lag, flush=True)
         if not flat:
             break
         best = rate
+    if not best:
+        message = f"not even {_RATES[0]} events/s: is the machine busy?"
+        raise SystemExit(message)
     with pipeline.cpu() as used:
         begun = time.monotonic()
         lag = pipeline.stand(best, long)
         seconds = time.monotonic() - begun
     result["stands"] = {
         "events_per_s": best, "seconds": long, "flat": lag.is_flat(best),
+        "empty_loop_ns": round(pace(), 1),
         "highest_lag": {"table": max(lag.table), "index": max(lag.index)},
         "cpu": {name: round(value / seconds * 100, 1) for name, value in used.items()},
     }
