@@ -142,6 +142,8 @@ class SchemaStore:
                 if (kept := self._read(number)) is not None:
                     _LOG.warning("the registry does not answer: %s; schema %d is known from"
                                  " an earlier time", error, number)
+                    # Another task of this machine may have written it while we waited.
+                    self.waiting_since = 0.0
                     return kept
                 if not self.waiting_since:
                     self.waiting_since = time.time()

@@ -63,10 +63,13 @@ class SinkLoad:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         """Stop sending; all is acknowledged then."""
         self._stop.set()
         self._thread.join()
+        if kind is not None or self._failed is not None:
+            # Nobody comes to check any more.
+            self._refuse_no_longer()
         if self._failed is not None:
             raise self._failed
 
@@ -99,7 +102,10 @@ class SinkLoad:
         try:
             return self._check(seconds)
         finally:
-            execute(self._stack, f"ALTER TABLE public.events DROP CONSTRAINT {_CONSTRAINT}")
+            self._refuse_no_longer()
+
+    def _refuse_no_longer(self) -> None:
+        execute(self._stack, f"ALTER TABLE public.events DROP CONSTRAINT {_CONSTRAINT}")
 
     def _check(self, seconds: float) -> dict[str, int]:
         manifest = Manifest.read(*self._files)

@@ -92,6 +92,17 @@ def test_the_disk_helps_while_the_registry_is_away(registry: Registry, tmp_path:
     assert clock.now == 100
 
 
+def test_who_waits_takes_what_another_task_has_found(registry: Registry, tmp_path: Path) -> None:
+    registry.answers = [(503, b"")]
+
+    def sleep(_: float) -> None:
+        (tmp_path / "7.json").write_text(json.dumps(TENANT))
+
+    store = SchemaStore(registry.address, tmp_path, sleep=sleep)
+    assert store.schema(7) == TENANT
+    assert store.waiting_since == 0
+
+
 def test_a_registry_that_was_made_anew_is_believed(registry: Registry, tmp_path: Path) -> None:
     registry.answers = [(200, {"schema": '{"type": "enum"}'})]
     _store(registry, tmp_path).schema(7)
