@@ -31,6 +31,8 @@ from tests.kit.wait import wait_until, wait_until_steady
 _RAW = "events.raw"
 _TEMPLATES = 10_000
 _WARM_UP_SECONDS = 15
+# A job runs for weeks; Java needs some minutes until it has compiled what is hot.
+_FIRST_WARM_UP = 2_000, 180
 _TRY_SECONDS = 60
 _RATES = (1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 6_000, 8_000, 10_000, 12_000)
 _SAMPLE_SECONDS = 2.0
@@ -70,12 +72,16 @@ class Pipeline:
             _QUIET_SECONDS, 900,
         )
 
+    def send(self, rate: int, seconds: float) -> int:
+        """Send raw events at a rate; return how many."""
+        return replay(self._stack, _RAW, self._templates, rate, seconds)
+
     def latency(self, rate: int, seconds: float) -> dict[str, float]:
         """Return percentiles in ms from the broker's taking an event to its row's commit."""
         self.settle()
-        replay(self._stack, _RAW, self._templates, rate, _WARM_UP_SECONDS)
+        self.send(rate, _WARM_UP_SECONDS)
         row = self._database.execute("SELECT now()").fetchone()
-        sent = replay(self._stack, _RAW, self._templates, rate, seconds)
+        sent = self.send(rate, seconds)
         query = "SELECT count(*) FROM public.events WHERE received_at >= %s"
         wait_until("all rows", lambda: self._one(query, row) >= sent, 300, pause=1)
         found = self._database.execute(
@@ -107,7 +113,7 @@ class Pipeline:
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            sent = replay(self._stack, _RAW, self._templates, rate, seconds)
+            sent = self.send(rate, seconds)
         finally:
             stop.set()
             watcher.join()
@@ -194,8 +200,8 @@ def main() -> int:
     file = write_result("pipeline", result)
     draw([
         Chart("Produced to committed row", "ms", [
-            (f"{rate}, {name}", value) for rate, row in result["latency_ms"].items()
-            for name, value in row.items()
+            (f"{rate}, {name}", row[name]) for rate, row in result["latency_ms"].items()
+            for name in ("p50", "p95", "p99")
         ]),
         Chart("CPU at the highest rate", "% of a core", list(result["stands"]["cpu"].items())),
     ], file.with_suffix(".svg"))
@@ -203,12 +209,14 @@ def main() -> int:
 
 
 def _measure(pipeline: Pipeline, result: dict[str, Any], long: float, latency: float) -> None:
+    pipeline.send(*_FIRST_WARM_UP)
     result["latency_ms"] = {}
-    for rate in (1_000, 5_000):
+    for rate in (1_000, 2_500, 5_000):
         result["latency_ms"][f"{rate}/s"] = pipeline.latency(rate, latency)
+        result["latency_ms"][f"{rate}/s"]["empty_loop_ns"] = round(pace(), 1)
         print(rate, result["latency_ms"], flush=True)
     tried = result["tried"] = {}
-    best = 0
+    held: list[int] = []
     for rate in _RATES:
         before = pace()
         lag = pipeline.stand(rate, _TRY_SECONDS)
@@ -217,21 +225,26 @@ def _measure(pipeline: Pipeline, result: dict[str, Any], long: float, latency: f
         print(rate, tried[f"{rate}/s"], lag, flush=True)
         if not flat:
             break
-        best = rate
-    if not best:
-        message = f"not even {_RATES[0]} events/s: is the machine busy?"
-        raise SystemExit(message)
-    with pipeline.cpu() as used:
-        begun = time.monotonic()
-        lag = pipeline.stand(best, long)
-        seconds = time.monotonic() - begun
-    result["stands"] = {
-        "events_per_s": best, "seconds": long, "flat": lag.is_flat(best),
-        "empty_loop_ns": round(pace(), 1),
-        "highest_lag": {"table": max(lag.table), "index": max(lag.index)},
-        "cpu": {name: round(value / seconds * 100, 1) for name, value in used.items()},
-    }
-    print(result["stands"], flush=True)
+        held.append(rate)
+    # What stands a minute may not stand five.
+    for rate in reversed(held):
+        with pipeline.cpu() as used:
+            begun = time.monotonic()
+            lag = pipeline.stand(rate, long)
+            seconds = time.monotonic() - begun
+        found = {
+            "events_per_s": rate, "seconds": long, "flat": lag.is_flat(rate),
+            "empty_loop_ns": round(pace(), 1),
+            "highest_lag": {"table": max(lag.table), "index": max(lag.index)},
+            "cpu": {name: round(value / seconds * 100, 1) for name, value in used.items()},
+        }
+        print(found, flush=True)
+        if found["flat"]:
+            result["stands"] = found
+            return
+        tried[f"{rate}/s, long"] = found
+    message = f"not even {_RATES[0]} events/s: is the machine busy?"
+    raise SystemExit(message)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,14 @@ PRODUCER = {
     "buffer.memory": str(64 * 2**20),
 }
 
+# By default each few bytes are an answer of their own: at 2,500 events/s fetching took 16 % of a
+# core. An event now waits 10 ms at most for company; a fast topic fills 64 KiB sooner.
+CONSUMER = {
+    "fetch.min.bytes": str(64 * 1024),
+    "fetch.max.wait.ms": "10",
+    "partition.discovery.interval.ms": "30000",
+}
+
 
 def read_topic(
     env: StreamExecutionEnvironment, bootstrap: str, topic: str, group: str, uid: str,
@@ -44,13 +52,13 @@ def read_topic(
         .set_property(
             "isolation.level", "read_committed" if committed_only else "read_uncommitted"
         )
-        .set_property("partition.discovery.interval.ms", "30000")
         .set_value_only_deserializer(ByteArraySchema())
-        .build()
     )
+    for key, value in CONSUMER.items():
+        source.set_property(key, value)
     # The time that counts is inside the message: watermarks are made after decoding.
     return env.from_source(
-        source, WatermarkStrategy.no_watermarks(), topic,
+        source.build(), WatermarkStrategy.no_watermarks(), topic,
         type_info=Types.PRIMITIVE_ARRAY(Types.BYTE()),
     ).uid(uid)
 

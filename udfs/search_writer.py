@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-from elasticsearch import ApiError, Elasticsearch, TransportError
+from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer, TransportError
 
 from udfs.documents import Document, index_name
 from udfs.patience import AwayError
@@ -50,7 +50,7 @@ class SearchWriter:
         # Retries are ours: the client would repeat whole requests, and say nothing.
         self._client = Elasticsearch(
             address.url, request_timeout=_REQUEST_SECONDS, max_retries=0, retry_on_timeout=False,
-            http_compress=False,
+            http_compress=False, serializer=OrjsonSerializer(),
         )
         # An index is made with all that it needs, whether the template is in place or not.
         self._index = dict(template)

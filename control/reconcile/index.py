@@ -14,7 +14,7 @@ from control.reconcile.store import Held
 from control.reconcile.tally import Bucket, Tally, part_of
 from control.search import ask
 from jobs.search import SearchPlan
-from udfs.documents import digest
+from udfs.document_text import digest
 from udfs.search_store import oldest_day
 
 _HOUR_MILLIS = 3_600_000

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.event_kit import Ids, contract, traffic
+from tests.unit.clean_kit import clean_traffic
+from tests.unit.event_kit import Ids, contract
 from udfs.batch_sink import BatchSink, CleanSchemas
 from udfs.halving import write_by_halves
-from udfs.ingestion import Cleaned, Ingestion, IngestRules, SchemaIds
 from udfs.letters import LetterWriter
 from udfs.patience import AwayError, Patience
 from udfs.reasons import Reason, RejectedError, Stage
@@ -121,17 +121,8 @@ class Setting:
                  max_bytes: int = 2**20) -> None:
         self.ids = Ids()
         known = contract()
-        messages = traffic(40, ids=self.ids)
-        clean, letter = self.ids.register(known.clean), self.ids.register(known.dead_letter)
-        ingestion = Ingestion(
-            known, SchemaIds(clean, letter), self.ids.schemas.__getitem__, IngestRules(),
-            "events.raw",
-        )
-        self.messages = []
-        for sent in messages:
-            result = ingestion.process(sent.value, sent.occurred_at or 0, 5, lambda _: None)
-            assert isinstance(result, Cleaned)
-            self.messages.append(result.message)
+        self.messages = clean_traffic(40, self.ids)
+        letter = self.ids.register(known.dead_letter)
         self.store = FakeStore(refuses)
         self.sink = BatchSink(
             self.store, CleanSchemas(self, known.clean),  # type: ignore[arg-type]

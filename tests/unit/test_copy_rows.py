@@ -5,56 +5,21 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.clean_kit import message, records
 from tests.unit.event_kit import contract
 from udfs.copy_rows import compile_row
 from udfs.reasons import Reason, RejectedError
 from udfs.wire import frame
 
 COLUMNS = tuple(str(field["name"]) for field in contract().clean["fields"])
-_PARSED = fastavro.parse_schema(contract().clean)
 ROW = compile_row(contract().clean, COLUMNS)
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
-uuids = st.uuids().map(str)
-times = st.datetimes(datetime(1969, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-
-
-def _of(field: dict[str, Any]) -> st.SearchStrategy[Any]:
-    kind = field["type"]
-    if isinstance(kind, list):
-        return st.none() | _of({"type": kind[1]})
-    if not isinstance(kind, dict):
-        return {
-            "string": texts, "int": st.integers(-2**31, 2**31 - 1), "boolean": st.booleans(),
-            "double": st.floats(allow_nan=False),
-        }[kind]
-    if kind["type"] == "map":
-        return st.dictionaries(texts, texts, max_size=4)
-    return {
-        "uuid": uuids, "timestamp-micros": times,
-        "decimal": st.decimals(-10**15, 10**15, places=4),
-    }[kind["logicalType"]]
-
-
-records = st.fixed_dictionaries({
-    str(field["name"]): _of(field) for field in contract().clean["fields"]
-})
-
-
-def message(record: dict[str, Any]) -> bytes:
-    """Return a canonical record as a message, written by another library."""
-    out = BytesIO()
-    fastavro.schemaless_writer(out, _PARSED, record)
-    return frame(7, out.getvalue())
 
 
 def _numeric(value: bytes) -> Decimal:
