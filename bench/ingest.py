@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -17,7 +18,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from bench.ingest_latency import measure_latency
-from bench.kit import cpu_seconds, machine, pace, write_result
+from bench.kit import cpu_seconds, machine, pace, result_file, write_result
 from bench.picture import Chart, draw
 from control.settings import PROJECT_ROOT
 from tests.kit import flink
@@ -26,6 +27,8 @@ from tests.kit.stack import TestStack
 
 _PARTITIONS = 8
 _POLL_SECONDS = 0.5
+# A command of the tests' stack may take some minutes, not a quarter of an hour.
+_PIECE = 1_000_000
 # The part of a run that is behind the start of JVM, planner and compilers.
 _WARM = 0.4
 
@@ -113,14 +116,16 @@ def run_loop(stack: TestStack, processes: int, count: int) -> dict[str, Any]:
 def measure_state(stack: TestStack, millions: list[int]) -> list[dict[str, Any]]:
     """Fill the memory of ids; return its size and how long a checkpoint of it takes."""
     bootstrap = stack.settings().kafka_bootstrap
-    forget_offsets(bootstrap)
     stack.ok("deploy", "ingest", SLUICE_INGEST_PARALLELISM="2")
     job = job_id(stack)
     start = _end(bootstrap, "events.clean")
     sizes = []
     for step, target in enumerate(millions):
         missing = target * 1_000_000 - (_end(bootstrap, "events.clean") - start)
-        stack.ok("events", "produce", "--count", str(max(1, missing)), "--seed", str(100 + step))
+        for piece, first in enumerate(range(0, max(1, missing), _PIECE)):
+            count = min(_PIECE, missing - first)
+            stack.ok("events", "produce", "--count", str(max(1, count)),
+                     "--seed", str(100 * (step + 1) + piece))
         while _end(bootstrap, "events.clean") - start < target * 995_000:
             time.sleep(1)
         sizes.append({"distinct_ids_millions": target, **_checkpoint(stack, job)})
@@ -151,15 +156,50 @@ def _step(name: str, work: Callable[[], Any]) -> Any:
     return result
 
 
+def _picture(result: dict[str, Any], file: Path) -> None:
+    draw([
+        Chart("Throughput", "events/s", [(name, row["events_per_s"])
+                                         for name, row in result["throughput"].items()]),
+        Chart("CPU", "s per million events", [(name, row["cpu_s_per_million"])
+                                              for name, row in result["throughput"].items()]),
+        Chart("Latency raw to clean, P99", "ms", [
+            (f"{rate}, {kind}", row[kind]["p99"])
+            for rate, row in result["latency_ms"].items() for kind in row if kind != "sent_per_s"
+        ]),
+    ], file.with_suffix(".svg"))
+
+
+def _add_state(stack: TestStack, millions: list[int]) -> int:
+    """Measure the state alone; what else was measured today stays."""
+    file = result_file("ingest")
+    result = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        stack.ok("stack", "up", "--only", "kafka,registry,flink")
+        found = measure_state(stack, millions)
+    finally:
+        stack.destroy()
+    known = {row["distinct_ids_millions"]: row for row in [*result.get("state", []), *found]}
+    result["state"] = [known[size] for size in sorted(known)]
+    _picture(result, write_result("ingest", result))
+    return 0
+
+
 def main() -> int:
     """Measure, print, write the result and its picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--state", default="1,5,10", help="millions of distinct ids, or none")
+    parser.add_argument("--only-state", action="store_true",
+                        help="measure the state, and put it into the result of today")
     parser.add_argument("--latency-seconds", type=int, default=60)
     arguments = parser.parse_args()
     stack = TestStack(PROJECT_ROOT / ".sluice" / "bench")
     stack.destroy()
+    millions = [] if arguments.state == "none" else [
+        int(part) for part in arguments.state.split(",")
+    ]
+    if arguments.only_state:
+        return _add_state(stack, millions)
     result: dict[str, Any] = machine()
     try:
         stack.ok("stack", "up", "--only", "kafka,registry,flink")
@@ -178,22 +218,12 @@ def main() -> int:
                 stack, rate, arguments.latency_seconds))  # noqa: B023
             for rate in (1_000, 5_000)
         }
-        if arguments.state != "none":
-            millions = [int(part) for part in arguments.state.split(",")]
+        if millions:
+            forget_offsets(stack.settings().kafka_bootstrap)
             result["state"] = measure_state(stack, millions)
     finally:
         stack.destroy()
-    file = write_result("ingest", result)
-    draw([
-        Chart("Throughput", "events/s", [(name, row["events_per_s"])
-                                         for name, row in rates.items()]),
-        Chart("CPU", "s per million events", [(name, row["cpu_s_per_million"])
-                                              for name, row in rates.items()]),
-        Chart("Latency raw to clean, P99", "ms", [
-            (f"{rate}, {kind}", row[kind]["p99"])
-            for rate, row in result["latency_ms"].items() for kind in row if kind != "sent_per_s"
-        ]),
-    ], file.with_suffix(".svg"))
+    _picture(result, write_result("ingest", result))
     return 0
 
 
