@@ -70,6 +70,18 @@ def build_search_node(context: StackContext, java: Java, program: Path) -> Path:
     return _make(context, _Build("search", 21, jars), java, finish)
 
 
+def build_savepoint_reader(context: StackContext, java: Java, flink: Path) -> Path:
+    """Return a jar with the main class that says what a savepoint holds."""
+    build = _Build("savepoint", 17, sorted((flink / "lib").glob("flink-dist*")))
+    name = "savepoint-reader.jar"
+
+    def finish(draft: Path) -> None:
+        _pack(draft / "classes", draft / name, {})
+        shutil.rmtree(draft / "classes")
+
+    return _make(context, build, java, finish) / name
+
+
 def _make(
     context: StackContext, build: _Build, java: Java, finish: Callable[[Path], None]
 ) -> Path:
@@ -82,8 +94,10 @@ def _make(
             draft = folder.with_name(f".{folder.name}.draft")
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-            compiler = context.cache.jars(context.artifacts["java-compiler"])[0]
-            _compile(build, draft / "classes", compiler, java)
+            compiler = context.artifacts["java-compiler"]
+            # `up` has fetched it, but not every command comes after one.
+            context.cache.fetch(context.cache.missing([compiler]), lambda _: None)
+            _compile(build, draft / "classes", context.cache.jars(compiler)[0], java)
             finish(draft)
             draft.rename(folder)
     return folder
