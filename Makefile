@@ -29,7 +29,7 @@ run: install ## the stack, the jobs, a stream of events, and what came out
 	@$(BIN)/sluice demo
 
 test: lint ## lint, types, unit and integration tests on a stack of their own
-	@$(BIN)/python -m tests.kit.run tests/unit tests/integration
+	@$(BIN)/python -m tests.kit.run -m "not long" tests/unit tests/integration tests/lifecycle
 
 test-unit: install ## the tests that need no server
 	@$(BIN)/python -m pytest -q tests/unit
@@ -61,9 +61,10 @@ bench: install $(PEERS)/.installed ## measure start, ingest and the sinks beside
 	@$(BIN)/python -m bench.ingest
 	@$(BIN)/python -m bench.sinks --peers $(PEERS)/bin/python
 	@$(BIN)/python -m bench.pipeline
+	@$(BIN)/python -m bench.lifecycle
 
 chaos: install ## the long fault tests
-	@$(BIN)/python -m tests.kit.run tests/chaos
+	@$(BIN)/python -m tests.kit.run tests/lifecycle tests/chaos
 
 down: install ## stop the local stack
 	@$(BIN)/sluice stack down

@@ -1,5 +1,7 @@
 """Connections to TimescaleDB or PostgreSQL for the control plane."""
 
+import getpass
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +32,15 @@ def connect(dsn: SecretStr) -> Iterator[Connection]:
         except psycopg.OperationalError as error:
             message = f"The database at {public(dsn)} failed: {_first_line(error)}"
             raise SluiceError(message, "Try again when it is up: nothing was half done.") from error
+
+
+def person() -> str:
+    """Return who runs this command, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return f"user {os.getuid()}"
 
 
 def has_timescale(connection: Connection) -> bool:

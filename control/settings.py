@@ -140,6 +140,31 @@ class Settings(BaseSettings):
         24 * 60, gt=0, description="how long a sink waits for its store before its job fails"
     )
 
+    source: Path = Field(
+        PROJECT_ROOT, description="the tree whose jobs are deployed: a checkout"
+    )
+    archive_store: str = Field(
+        "", description="where archives of deployed code lie: a folder, or s3://bucket/prefix"
+    )
+    s3_endpoint: str = Field("", description="address of a store that speaks S3; default: AWS")
+    s3_region: str = Field("us-east-1", description="the region that requests are signed for")
+    s3_key: str = Field("", description="the access key of that store")
+    s3_secret: SecretStr = Field(SecretStr(""), description="the secret that belongs to it")
+    worker_code: str = Field(
+        "", description="where workers find unpacked code; default: here, on the local stack"
+    )
+    worker_python: str = Field(
+        "", description="the workers' Python; default: this one, or what their cluster says"
+    )
+
+    allow_dirty: bool = Field(
+        False, description="deploy a tree that differs from its last commit"
+    )
+    jobs: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="in a profile: [jobs.NAME] for one job, [jobs.NAME.flink] for Flink",
+    )
+
     explicit: frozenset[str] = Field(
         frozenset(), description="the addresses that were set by a person, not by the stack"
     )
@@ -220,6 +245,7 @@ def load_settings(**overrides: Any) -> Settings:
     absolute = {
         "home": settings.home.expanduser().absolute(),
         "schemas": settings.schemas.expanduser().absolute(),
+        "source": settings.source.expanduser().absolute(),
     }
     return settings.model_copy(update=absolute)
 

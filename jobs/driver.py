@@ -1,10 +1,19 @@
-"""Build a job and hand it to Flink: what Flink's client runs, as `-pym jobs.driver`."""
+"""Build a job and hand it to Flink: what Flink's client runs, as `-pym jobs.driver`.
+
+It builds first and then waits for the word to start: an upgrade prepares the new version while the
+old one still runs. Both sides talk by files in a folder (jobs/order.py). Told a job's name instead
+of an order's file, it submits at once: so Kubernetes starts a job, and gives id, state and
+parallelism to Flink itself.
+"""
 
 import importlib
-import logging
+import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 import cloudpickle
 from pyflink.common import Configuration
@@ -14,8 +23,12 @@ from control.errors import SluiceError
 from control.logs import configure_logging
 from control.settings import Settings, load_settings
 from jobs.catalogue import find_job
+from jobs.order import Go, Order, read_go, write_graph
 
 _OURS = ("jobs", "udfs")
+_POLL_SECONDS = 0.02
+# Nobody waits this long: whoever prepared us has forgotten us.
+_WAIT_SECONDS = 3600
 
 
 def environment(
@@ -27,10 +40,9 @@ def environment(
     # keep a module for ever, and a new version of a job would go on with the old code.
     for name in _OURS:
         cloudpickle.register_pickle_by_value(importlib.import_module(name))
-    configuration = Configuration()
-    for key, value in {"python.execution-mode": mode, **extra}.items():
-        configuration.set_string(key, value)
-    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env = StreamExecutionEnvironment.get_execution_environment(
+        _configuration({"python.execution-mode": mode, **extra})
+    )
     if jars:
         env.add_jars(*jars)
     env.set_parallelism(parallelism)
@@ -40,23 +52,98 @@ def environment(
     return env
 
 
-def main(name: str, *jars: str) -> int:
-    """Build the named job and submit it with the jars (addresses) that it needs."""
-    settings = load_settings()
+def main(what: str, *own: str) -> int:
+    """Build the job that an order names, wait for the word, submit it; a job's name: at once."""
+    ordered = what.endswith(".json")
+    order = Order.read(Path(what)) if ordered else _own_order(what, own)
+    settings = load_settings(**order.settings)
     configure_logging(settings.log_level, settings.log_format)
-    job = find_job(name)
+    job = find_job(order.job)
     if job is None:
-        logging.getLogger(__name__).error("there is no job %s", name)
-        return 2
+        return _refuse(f"This version has no job {order.job}.")
     module: ModuleType = importlib.import_module(f"{job.module}_setup")
     try:
-        env = module.prepare(settings, jars)
+        env = module.prepare(settings, order.jars)
     except SluiceError as error:
-        # The command that started us reads this line.
-        sys.stderr.write(f"Refused: {error.message} {error.hint}\n")
-        return int(error.exit_code)
-    env.execute(job.name)
+        return _refuse(f"{error.message} {error.hint}", int(error.exit_code))
+    env.configure(_configuration(order.flink))
+    env.get_config().set_global_job_parameters(dict(order.tells))
+    stream_graph = env._generate_stream_graph(  # noqa: SLF001 - there is no other way to it
+        clear_transformations=True, job_name=job.name
+    )
+    if ordered:
+        write_graph(order.folder, _describe(stream_graph, job.mode))
+        go = _wait(order)
+        if go is None:
+            return _refuse("Nobody waits for this job any more.")
+        env.configure(_configuration(_restore(order, go)))
+    env._j_stream_execution_environment.execute(stream_graph)  # noqa: SLF001
     return 0
+
+
+def _own_order(name: str, pairs: Sequence[str]) -> Order:
+    """Return what to build where nobody gives an order: the settings, and name=value behind it."""
+    own = {**load_settings().jobs.get(name, {}), **dict(pair.split("=", 1) for pair in pairs)}
+    flink = {key: str(value) for key, value in own.pop("flink", {}).items()}
+    job = find_job(name)
+    if job is not None and job.parallelism_setting:
+        # What whoever submits has told Flink; it is also what they see and change.
+        flink_says = StreamExecutionEnvironment.get_execution_environment().get_parallelism()
+        own[job.parallelism_setting] = flink_says
+    return Order(name, Path(), (), "", own, flink, {"sluice.job": name})
+
+
+def _restore(order: Order, go: Go) -> dict[str, str]:
+    # An id of our own makes submitting twice harmless: Flink refuses the second.
+    settings = {"$internal.pipeline.job-id": order.flink_job}
+    if go.savepoint is not None:
+        settings |= {
+            "execution.state-recovery.path": go.savepoint,
+            "execution.state-recovery.ignore-unclaimed-state": str(go.allow_dropped).lower(),
+        }
+    return settings
+
+
+def _wait(order: Order) -> Go | None:
+    parent = os.getppid()
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline and os.getppid() == parent:
+        go = read_go(order.folder)
+        if go is not None:
+            return go
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def _describe(stream_graph: Any, mode: str) -> dict[str, Any]:
+    """Return the operators with the ids by which Flink will look for their state."""
+    operators = []
+    # An array, because the bridge to Java cannot go through what is merely iterable.
+    for vertex in stream_graph.getJobGraph().getVerticesAsArray():
+        for pair in vertex.getOperatorIDs():
+            own = pair.getUserDefinedOperatorID()
+            operators.append({
+                "id": str(own.get() if own.isPresent() else pair.getGeneratedOperatorID()),
+                "uid": pair.getUserDefinedOperatorUid(),
+                "name": str(pair.getUserDefinedOperatorName() or vertex.getName()),
+                "vertex": str(vertex.getName()),
+                "parallelism": int(vertex.getParallelism()),
+                "max_parallelism": int(vertex.getMaxParallelism()),
+            })
+    return {"mode": mode, "operators": operators}
+
+
+def _configuration(values: Mapping[str, str]) -> Configuration:
+    configuration = Configuration()
+    for key, value in values.items():
+        configuration.set_string(key, value)
+    return configuration
+
+
+def _refuse(message: str, code: int = 2) -> int:
+    # The command that started us reads this line.
+    sys.stderr.write(f"Refused: {message}\n")
+    return code
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from control.cli.jobs import start_job
+from control.cli.change import Manner, deploy_job
 from control.cli.output import print_table
 from control.cli.reconcile import print_verdict
 from control.cli.stack import start_stack
@@ -18,6 +18,7 @@ from control.events.reader import open_reader
 from control.events.traffic import Kind, Shares
 from control.flink import FlinkClient
 from control.kafka import count_messages
+from control.lifecycle.decide import Wish
 from control.reconcile.run import STORES, reconcile
 from control.reconcile.span import backlog
 from control.search import count_documents, put_template
@@ -73,7 +74,8 @@ def _start_jobs(settings: Settings, console: Console) -> None:
     if running:
         console.print(f"Running already: {', '.join(running)}.")
     for job in missing:
-        start_job(settings, job, console)
+        # The tree as it lies there: a developer runs this between two commits.
+        deploy_job(settings, job.name, console, Wish(), Manner(), allow_dirty=True)
     console.print()
 
 

@@ -1,21 +1,19 @@
-"""`sluice jobs`, `sluice deploy`: the jobs and their start."""
+"""`sluice jobs`: what jobs there are, what is known of them, what Flink would make of them."""
 
-import time
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.markup import escape
 
-from control.cli.output import duration, json_option, print_json, print_table
-from control.errors import MisuseError, SluiceError, TimedOutError
+from control.cli.output import duration, json_option, print_json, print_table, progress_line
 from control.flink import FlinkClient
+from control.lifecycle.decide import new_id
+from control.lifecycle.graph import Graph
+from control.lifecycle.open import open_desk
+from control.lifecycle.releases import find_spec, make_release, read_specs
 from control.settings import Settings
-from control.submission import submit
-from jobs.catalogue import JOBS, JobSpec, find_job
-
-_POLL_SECONDS = 0.5
-_START_SECONDS = 90
 
 
 @click.group()
@@ -26,12 +24,12 @@ def jobs() -> None:
 @jobs.command("list")
 @json_option
 @click.pass_obj
-def list_jobs(settings: Settings, as_json: bool) -> None:
+def list_jobs(settings: Settings, *, as_json: bool) -> None:
     """List every job, and whether it runs."""
     with FlinkClient(settings.flink_url) as flink:
         rows: list[dict[str, Any]] = []
         now = datetime.now(UTC).timestamp()
-        for job in JOBS:
+        for job in read_specs(settings.source).values():
             live = flink.live_job(job.name)
             rows.append({
                 "job": job.name,
@@ -51,49 +49,65 @@ def list_jobs(settings: Settings, as_json: bool) -> None:
     ])
 
 
-@click.command()
+@jobs.command()
 @click.argument("name", metavar="JOB")
-@click.option("--from", "savepoint", metavar="SAVEPOINT", help="Go on from this savepoint's state.")
+@json_option
 @click.pass_obj
-def deploy(settings: Settings, name: str, savepoint: str | None) -> None:
-    """Start a job and wait until all of it runs."""
-    job = find_job(name)
-    if job is None:
-        message = f"There is no job {name}."
-        raise MisuseError(message, f"The jobs are: {', '.join(job.name for job in JOBS)}.")
-    start_job(settings, job, Console(highlight=False, soft_wrap=True), savepoint)
+def show(settings: Settings, name: str, *, as_json: bool) -> None:
+    """Show what is known of a job: its state, its limits, how it is upgraded."""
+    spec = find_spec(settings.source, name)
+    if as_json:
+        print_json(spec.as_json())
+        return
+    click.echo(f"{spec.name} {spec.purpose}.")
+    health, policy = spec.health, spec.upgrade
+    print_table(("what", "value"), [
+        ("reads", ", ".join(spec.inputs)),
+        ("execution mode", spec.mode),
+        ("maximum parallelism", str(spec.max_parallelism)),
+        ("schemas", ", ".join(spec.schemas)),
+        ("migration", f"{spec.migration:04d}" if spec.migration else ""),
+        ("well if", f"at most {health.max_restarts} restarts, checkpoints every"
+                    f" {health.max_checkpoint_age_seconds:.0f} s, less than"
+                    f" {health.max_lag:,} messages behind, {health.max_refused:.0%} refused"),
+        ("upgrade", f"by {policy.strategy}; good after {policy.checkpoints} checkpoints and"
+                    f" {policy.watch_seconds:.0f} s"),
+    ])
+    click.echo("\nState:")
+    print_table(("uid", "form", "what"), [
+        (part.uid, ", ".join((part.form, *part.reads)), part.what) for part in spec.state
+    ])
+    click.echo("\nWrites, and what happens when something is written again:")
+    print_table(("where", "harmless", "again"), [
+        (output.name, "yes" if output.harmless else "no", output.again)
+        for output in spec.writes
+    ])
 
 
-def start_job(
-    settings: Settings, job: JobSpec, console: Console, savepoint: str | None = None
-) -> None:
-    """Submit a job, wait until it runs and say so."""
-    begun = time.monotonic()
-    with console.status(f"{job.name}: Flink's client builds and submits it"):
-        number = submit(settings, job, savepoint)
-    with console.status(f"{job.name}: waiting until it runs"), FlinkClient(
-        settings.flink_url
-    ) as flink:
-        _wait(flink, job, number)
-    console.print(
-        f"{job.name} runs as job {number} after {time.monotonic() - begun:.1f} s: {job.purpose}."
-    )
+@jobs.command()
+@click.argument("name", metavar="JOB")
+@json_option
+@click.pass_obj
+def plan(settings: Settings, name: str, *, as_json: bool) -> None:
+    """Draw the operators of a job with their uids, as Flink would run it; starts nothing."""
+    find_spec(settings.source, name)
+    with open_desk(settings) as desk, progress_line(quiet=as_json) as say:
+        say(f"packing the code of {name}")
+        release = make_release(settings, desk.store, name, allow_dirty=True)
+        say("Flink's client builds its graph")
+        graph = desk.place.prepare(release, new_id()).graph()
+    if as_json:
+        print_json({"job": name, "version": release.version, "archive": release.archive,
+                    **graph.as_json()})
+    else:
+        _draw(graph)
 
 
-def _wait(flink: FlinkClient, job: JobSpec, number: str) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        details = flink.details(number)
-        states = {vertex["status"] for vertex in details.get("vertices", [])}
-        if details.get("state") == "RUNNING" and states == {"RUNNING"}:
-            return
-        if details.get("state") in {"FAILED", "CANCELED"}:
-            reason = flink.last_exception(number)
-            message = f"{job.name} was submitted, but it {details['state'].lower()}: {reason}"
-            raise SluiceError(message, "`sluice stack logs taskmanager-1` tells more.")
-        if time.monotonic() > deadline:
-            reason = flink.last_exception(number)
-            why = f": {reason}" if reason else ""
-            message = f"{job.name} (job {number}) does not run after {_START_SECONDS} s{why}"
-            raise TimedOutError(message, "Are there free slots? `sluice doctor` tells.")
-        time.sleep(_POLL_SECONDS)
+def _draw(graph: Graph) -> None:
+    click.echo(f"{graph.mode} mode. Operators of one box run in one task.")
+    print_table(("task", "operator", "uid", "parallelism", "maximum", "id"), [
+        (escape(vertex) if not place else "", escape(one.name), escape(one.uid or "none"),
+         str(one.parallelism), str(one.max_parallelism), one.id)
+        for vertex, operators in groupby(graph.operators, lambda one: one.vertex)
+        for place, one in enumerate(operators)
+    ])

@@ -13,18 +13,28 @@ from control.logs import configure_logging
 from control.settings import ADDRESSES, PREFIX, Settings, load_settings
 
 COMMANDS = {
+    "cancel": Place("control.cli.end", "End a job at once, without a savepoint."),
+    "control": Place("control.cli.control", "Keep the jobs as they are wanted."),
     "db": Place("control.cli.db", "Migrate and maintain TimescaleDB or PostgreSQL."),
     "demo": Place("control.cli.demo", "Start everything, send events, show what came out."),
-    "deploy": Place("control.cli.jobs", "Start a job and wait until all of it runs."),
+    "deploy": Place("control.cli.change", "Start a job and wait until all of it runs."),
     "dlq": Place("control.cli.dlq", "List, show, replay and discard dead letters."),
     "doctor": Place("control.cli.doctor", "Check the machine and every server."),
     "events": Place("control.cli.events", "Make events, send them, and read them again."),
+    "history": Place("control.cli.history", "Show who did what to a job, and how it ended."),
     "jobs": Place("control.cli.jobs", "Show the jobs of the product."),
     "reconcile": Place("control.cli.reconcile", "Prove that the stores hold what is committed."),
+    "resume": Place("control.cli.end", "Finish or undo what was killed in the middle."),
+    "rollback": Place("control.cli.change", "Go back to an earlier version of a job."),
+    "savepoint": Place("control.cli.savepoint", "Take, list, verify and delete savepoints."),
+    "scale": Place("control.cli.change", "Change the parallelism of a job."),
     "schema": Place("control.cli.schema", "Check, register and show the schemas of events."),
     "search": Place("control.cli.search", "Look after the indices in Elasticsearch."),
     "stack": Place("control.cli.stack", "Run all servers on this machine."),
+    "status": Place("control.cli.status", "Show how the jobs are."),
+    "stop": Place("control.cli.end", "Stop a job with a savepoint."),
     "tenants": Place("control.cli.tenants", "Read and change what is known of tenants."),
+    "upgrade": Place("control.cli.change", "Put a new version in the place of what runs."),
 }
 
 

@@ -5,15 +5,17 @@ holder that was killed must not block the next one for longer than the lease run
 """
 
 import os
+import re
 import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
 import psycopg
 
-from control.database import Connection
+from control.database import Connection, person
 from control.errors import RefusedError, SluiceError
 
 _TAKE = """
@@ -31,6 +33,8 @@ _RENEW = """
      WHERE name = %(name)s AND token = %(token)s
     RETURNING token
 """
+
+_HOLDER = re.compile(r"@(?P<host>[^@]*), pid (?P<pid>\d+)$")
 
 
 @dataclass(frozen=True)
@@ -55,25 +59,70 @@ class Lease:
 @contextmanager
 def lease(connection: Connection, name: str, seconds: int = 300) -> Iterator[Lease]:
     """Hold a lease; refuse with the holder's name when somebody else does."""
+    held = take_lease(connection, name, seconds)
+    try:
+        yield held
+    finally:
+        if not connection.closed:
+            give_back(connection, held)
+
+
+def take_lease(connection: Connection, name: str, seconds: int = 300) -> Lease:
+    """Take a lease, also from a holder on this machine that is dead; refuse if another lives."""
     held = Lease(name, uuid.uuid4().hex, seconds)
-    holder = f"{os.environ.get('USER', 'unknown')}@{socket.gethostname()}, pid {os.getpid()}"
+    if not _take(connection, held) and not (
+        _bury(connection, name) and _take(connection, held)
+    ):
+        raise _refusal(connection, name)
+    return held
+
+
+def give_back(connection: Connection, held: Lease) -> None:
+    """Let the next one have it."""
+    connection.execute(
+        "DELETE FROM control.leases WHERE name = %(name)s AND token = %(token)s", vars(held)
+    )
+
+
+def current_holder(connection: Connection, name: str) -> str | None:
+    """Return who holds a lease that has not run out and who is not known to be dead."""
+    row = connection.execute(
+        "SELECT holder FROM control.leases WHERE name = %s AND expires_at >= clock_timestamp()",
+        [name],
+    ).fetchone()
+    return None if row is None or _is_dead(row[0]) else str(row[0])
+
+
+def _take(connection: Connection, held: Lease) -> bool:
+    holder = f"{person()}@{socket.gethostname()}, pid {os.getpid()}"
     try:
         with connection.transaction():
             # Whoever works under the lease holds the row's lock: do not wait for his commit.
             connection.execute("SET LOCAL lock_timeout = '2s'")
             taken = connection.execute(_TAKE, {**vars(held), "holder": holder}).fetchone()
     except psycopg.errors.LockNotAvailable:
-        taken = None
-    if taken is None:
-        raise _refusal(connection, name)
-    try:
-        yield held
-    finally:
-        if not connection.closed:
-            connection.execute(
-                "DELETE FROM control.leases WHERE name = %(name)s AND token = %(token)s",
-                vars(held),
-            )
+        return False
+    return taken is not None
+
+
+def _bury(connection: Connection, name: str) -> bool:
+    """Take the lease of a process that was killed away, so that nobody waits for nobody."""
+    row = connection.execute(
+        "SELECT holder, token FROM control.leases WHERE name = %s", [name]
+    ).fetchone()
+    if row is None or not _is_dead(row[0]):
+        return row is None
+    connection.execute(
+        "DELETE FROM control.leases WHERE name = %s AND token = %s", [name, row[1]]
+    )
+    return True
+
+
+def _is_dead(holder: str) -> bool:
+    found = _HOLDER.search(holder)
+    if found is None or found["host"] != socket.gethostname():
+        return False
+    return not psutil.pid_exists(int(found["pid"]))
 
 
 def _refusal(connection: Connection, name: str) -> RefusedError:

@@ -1,6 +1,5 @@
 """What was done about letters, as the database remembers it."""
 
-import getpass
 import json
 import socket
 import uuid
@@ -11,7 +10,7 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from control.database import Connection, connect
+from control.database import Connection, connect, person
 from control.db.lease import Lease
 from control.dlq.letter import Letter, LetterId, State
 from control.errors import SluiceError
@@ -123,7 +122,7 @@ class Book:
         self.connection.execute(
             "INSERT INTO control.letter_operations (id, command, person, host, note)"
             " VALUES (%s, %s, %s, %s, %s)",
-            [operation, command, _person(), socket.gethostname(), note],
+            [operation, command, person(), socket.gethostname(), note],
         )
         return operation
 
@@ -216,10 +215,3 @@ def _columns(letters: Sequence[Letter]) -> list[object]:
         [letter.time for letter in letters],
     ]
 
-
-def _person() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A container's user may have no name.
-        return "unknown"

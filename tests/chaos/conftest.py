@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from bench.kit import machine, result_file
+from tests.kit.lifecycle import workbench
+
+__all__ = ["workbench"]
 
 _seen: dict[str, dict[str, Any]] = {}
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import httpx
 
+from control.flink_command import run_client
 from control.settings import PROJECT_ROOT
 from control.stack.context import open_stack
-from control.submission import run_client
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
 

@@ -12,7 +12,11 @@ from control.kafka import admin_client
 def make_topic(bootstrap: str, name: str, partitions: int = 1) -> None:
     """Make a topic for a test."""
     with admin_client(bootstrap) as admin:
-        admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])
+        admin.create_topics([NewTopic(
+            name, num_partitions=partitions, replication_factor=1,
+            # When the broker took it: Flink's sink writes the time of what it was made from.
+            topic_configs={"message.timestamp.type": "LogAppendTime"},
+        )])
 
 
 def send(bootstrap: str, topic: str, values: Iterable[bytes]) -> None:

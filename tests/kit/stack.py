@@ -42,7 +42,11 @@ class TestStack:
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of its commands: nothing of the caller's settings."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
-        return {**clean, "SLUICE_HOME": str(self.home), **self._environment, **more}
+        return {
+            **clean, "SLUICE_HOME": str(self.home),
+            # Tests run before what they test is committed.
+            "SLUICE_ALLOW_DIRTY": "true", **self._environment, **more,
+        }
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end, whatever that is."""

@@ -1,0 +1,230 @@
+"""The gap of an upgrade, beside Flink's own stop and run: python -m bench.lifecycle.
+
+The gap is the time from the last answer of the old version to the first one of the new, by the
+broker's clock, while 2,000 events come in each second.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from bench.kit import machine, pace, percentiles, write_result
+from bench.picture import Chart, draw
+from control.flink import FlinkClient
+from control.flink_command import client_command, connector_jars
+from control.settings import PROJECT_ROOT, Settings
+from control.stack.context import open_stack
+from control.stack.servers.flink_dist import FLINK_DIST
+from jobs.order import Go, Order, write_go
+from tests.kit import flink
+from tests.kit.jobs import end_job
+from tests.kit.numbers import Numbers
+from tests.kit.source_tree import SourceTree
+from tests.kit.stack import TestStack
+from tests.kit.wait import wait_until
+from tests.kit.workbench import Workbench
+
+_RATE = 2_000
+_UPGRADES = 20
+_PLAIN = 10
+_ROLLBACKS = 5
+_GIGABYTE_KEYS = 100_000
+_GIGABYTE_VALUE = 10_000
+
+
+def gap(stack: TestStack, topic: str, old: str, new: str) -> float:
+    """Return the seconds between the last answer of one version and the first of the next."""
+    last, first = 0, sys.maxsize
+    for moment, version in _answers(stack, topic):
+        if version == old:
+            last = max(last, moment)
+        elif version == new:
+            first = min(first, moment)
+    return (first - last) / 1000
+
+
+def _answers(stack: TestStack, topic: str) -> list[tuple[int, str]]:
+    consumer = Consumer({
+        "bootstrap.servers": stack.settings().kafka_bootstrap, "group.id": "bench-lifecycle",
+        "enable.partition.eof": True, "isolation.level": "read_uncommitted",
+    })
+    try:
+        parts = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        since = int((time.time() - 120) * 1000)
+        places = consumer.offsets_for_times([TopicPartition(topic, part, since) for part in parts])
+        consumer.assign(places)
+        found: list[tuple[int, str]] = []
+        ended: set[Any] = set()
+        while len(ended) < len(parts):
+            for message in consumer.consume(5_000, timeout=10):
+                if message.error():
+                    ended.add(message.partition())
+                else:
+                    found.append((message.timestamp()[1], message.value().split()[3].decode()))
+        return found
+    finally:
+        consumer.close()
+
+
+class Trial:
+    """A counting job under load, whose versions follow each other."""
+
+    def __init__(self, workbench: Workbench) -> None:
+        self._bench = workbench
+        self._version = 1
+
+    def upgrade(self) -> float:
+        """Upgrade as a person would; return the gap."""
+        old, new = self._next()
+        done = self._bench.upgrade("--watch", "0")
+        if done.returncode != 0:
+            raise SystemExit(done.stdout + done.stderr)
+        return self._gap(old, new)
+
+    def take_back(self) -> float:
+        """Upgrade to what crashes; return how long it takes until the old version runs again."""
+        self._bench.tree.change(version="bad", crash_after=0)
+        done = self._bench.upgrade("--watch", "0")
+        self._bench.tree.change(version=str(self._version), crash_after=None)
+        if done.returncode != 1:
+            raise SystemExit(done.stdout + done.stderr)
+        number = str(self._bench.history()[0]["number"])
+        steps = {one["step"]: one for one in
+                 json.loads(self._bench.ok("history", "show", number, "--json"))["steps"]}
+        begun, ended = steps["halt"]["begun_at"], steps["return"]["ended_at"]
+        return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+
+    def plain(self) -> float:
+        """Stop with Flink's own client, then run from the savepoint; return the gap."""
+        old, new = self._next()
+        stack, job = self._bench.stack, self._bench.job
+        settings = stack.settings()
+        [live] = self._bench.live()
+        conf = client_command(settings, [])
+        path = _flink(conf.environment, "stop", "-m", settings.flink_url.split("//")[1], live.id)
+        run_plainly(settings, self._bench.tree, path)
+        wait_until("running", lambda: any(
+            flink.is_running(stack, one.id) for one in self._bench.live() if one.name == job), 120)
+        return self._gap(old, new)
+
+    def _next(self) -> tuple[str, str]:
+        old, self._version = str(self._version), self._version + 1
+        self._bench.tree.change(version=str(self._version))
+        return old, str(self._version)
+
+    def _gap(self, old: str, new: str) -> float:
+        topic = f"{self._bench.job}-answers"
+        wait_until("answers of the new version", lambda: any(
+            version == new for _, version in _answers(self._bench.stack, topic)), 60, 1)
+        return gap(self._bench.stack, topic, old, new)
+
+
+def run_plainly(settings: Settings, tree: SourceTree, savepoint: str) -> None:
+    """Let Flink's client build and submit the job of a tree, as `flink run -s` does."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-lifecycle-"))
+    order = Order(
+        job=tree.name, folder=folder, jars=connector_jars(open_stack(settings).context),
+        flink_job=uuid.uuid4().hex, settings={}, flink={}, tells={},
+    ).write()
+    write_go(folder, Go())
+    command = client_command(settings, ["-pym", "jobs.driver", str(order)], savepoint,
+                             {"PYTHONPATH": str(tree.root)})
+    subprocess.run(command.arguments, env=dict(command.environment), cwd=tree.root, check=True,
+                   capture_output=True)
+
+
+def _flink(environment: Any, *arguments: str) -> str:
+    done = subprocess.run(
+        ["/bin/bash", str(FLINK_DIST / "bin" / "flink"), *arguments], env=dict(environment),
+        text=True, capture_output=True, check=True,
+    )
+    words = [word for word in done.stdout.split() if word.startswith("file:")]
+    return words[-1]
+
+
+def measure(stack: TestStack, upgrades: int, plain: int, **variant: Any) -> dict[str, Any]:
+    """Measure with one kind of job."""
+    name = f"counting-{token_hex(3)}"
+    with tempfile.TemporaryDirectory(prefix="bench-lifecycle-") as folder:
+        tree = SourceTree(Path(folder) / "tree", name)
+        tree.change(**variant)
+        with Numbers(stack, name, rate=_RATE) as numbers:
+            workbench = Workbench(stack, tree, numbers)
+            workbench.ok("deploy", name)
+            if variant:
+                _fill(stack, name)
+            trial = Trial(workbench)
+            ours: list[float] = []
+            theirs: list[float] = []
+            back: list[float] = []
+            # In turn, so that the machine's pace is the same for both.
+            for number in range(max(upgrades, plain)):
+                if number < upgrades:
+                    ours.append(trial.upgrade())
+                if number < min(upgrades, _ROLLBACKS):
+                    back.append(trial.take_back())
+                print(f"upgrade {number + 1}: {ours[-1]:.1f} s", flush=True)
+            for number in range(plain):
+                theirs.append(trial.plain())
+                print(f"plain {number + 1}: {theirs[-1]:.1f} s", flush=True)
+        end_job(stack, name)
+    return {
+        "upgrade_gap_s": percentiles(ours), "plain_gap_s": percentiles(theirs),
+        "taken_back_s": percentiles(back), "gaps": ours, "plain_gaps": theirs,
+        "empty_loop_ns": round(pace(), 1),
+    }
+
+
+def _fill(stack: TestStack, name: str) -> None:
+    """Wait until the state is a gigabyte."""
+    def full() -> bool:
+        with FlinkClient(stack.settings().flink_url) as client:
+            live = client.live_job(name)
+            last = client.checkpoints(live.id).newest if live else None
+        return last is not None and last.size > 0.9 * _GIGABYTE_KEYS * _GIGABYTE_VALUE
+
+    wait_until("a gigabyte of state", full, 600, 2)
+
+
+def main() -> int:
+    """Measure, print, write the result and its picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--upgrades", type=int, default=_UPGRADES)
+    parser.add_argument("--plain", type=int, default=_PLAIN)
+    arguments = parser.parse_args()
+    stack = TestStack(PROJECT_ROOT / ".sluice" / "bench")
+    stack.destroy()
+    result: dict[str, Any] = machine()
+    try:
+        stack.ok("stack", "up", "--only", "kafka,registry,postgres,flink")
+        result["small_state"] = measure(stack, arguments.upgrades, arguments.plain)
+        result["a_gigabyte"] = measure(
+            stack, arguments.upgrades // 4, arguments.plain // 4,
+            keys=_GIGABYTE_KEYS, ballast=_GIGABYTE_VALUE,
+        )
+    finally:
+        stack.destroy()
+    file = write_result("lifecycle", result)
+    draw([
+        Chart("Gap between the versions", "s", [
+            (f"{state}, {way}, {rank}", result[state][f"{key}_gap_s"][rank])
+            for state in ("small_state", "a_gigabyte")
+            for way, key in (("sluice upgrade", "upgrade"), ("flink stop, run -s", "plain"))
+            for rank in ("p50", "p95")
+        ]),
+    ], file.with_suffix(".svg"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Flink's own client as a process: how it is called, and what it says when it fails."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from control.errors import RefusedError, SluiceError, TimedOutError
+from control.settings import PREFIX, PROJECT_ROOT, Settings
+from control.stack.component import StackContext
+from control.stack.context import open_stack
+from control.stack.servers.flink_conf import flink_java
+from control.stack.servers.flink_dist import FLINK_DIST
+
+_TIMEOUT_SECONDS = 180
+_PRODUCTION = PROJECT_ROOT / "flink-conf" / "production"
+# How the driver says that it will not build the job; see jobs/driver.py.
+_REFUSED = "Refused: "
+
+
+@dataclass(frozen=True)
+class ClientCommand:
+    """A call of Flink's client, ready to be started."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def client_command(
+    settings: Settings, program: Sequence[str], savepoint: str | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> ClientCommand:
+    """Return how to let Flink's client build and submit a Python program."""
+    context = open_stack(settings).context
+    own = "flink_url" not in settings.explicit
+    workers = settings.worker_python or (sys.executable if own else "")
+    arguments = (
+        "/bin/bash", str(FLINK_DIST / "bin" / "flink"), "run", "-d",
+        "-m", urlsplit(settings.flink_url).netloc,
+        *(("-s", savepoint) if savepoint else ()),
+        "-pyclientexec", sys.executable, *(("-pyexec", workers) if workers else ()), *program,
+    )
+    environment = {
+        **os.environ,
+        f"{PREFIX}HOME": str(settings.home),
+        "FLINK_CONF_DIR": str(context.home.conf / "jobmanager" if own else _PRODUCTION),
+        "FLINK_LOG_DIR": str(context.home.logs),
+        "JAVA_HOME": str(flink_java(context).home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **more,
+    }
+    return ClientCommand(arguments, environment)
+
+
+def connector_jars(context: StackContext) -> tuple[str, ...]:
+    """Return the addresses of the connectors; they are fetched where they are missing."""
+    connectors = context.artifacts["flink-connectors"]
+    context.cache.fetch(context.cache.missing([connectors]), lambda _: None)
+    return tuple(jar.as_uri() for jar in context.cache.jars(connectors))
+
+
+def run_client(settings: Settings, name: str, program: Sequence[str]) -> str:
+    """Let Flink's own client build and submit a Python program; return the job's id."""
+    command = client_command(settings, program)
+    try:
+        done = subprocess.run(
+            command.arguments, env=command.environment, cwd=PROJECT_ROOT, text=True,
+            capture_output=True, check=False, timeout=_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        message = f"Flink's client did not submit {name} within {_TIMEOUT_SECONDS} s."
+        raise TimedOutError(message, "`sluice jobs list` tells whether it runs.") from error
+    found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
+    if found is None:
+        raise client_failure(name, done.stdout + done.stderr)
+    return found[1]
+
+
+def client_failure(name: str, output: str) -> SluiceError:
+    """Return why a client did not submit its job, from what it printed."""
+    lines = [line.strip() for line in output.splitlines()]
+    for line in lines:
+        if line.startswith(_REFUSED):
+            return RefusedError(f"{name} was not started: {line.removeprefix(_REFUSED)}")
+    # Python's own last word comes before Java's stack of it.
+    errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    reason = errors[0] if errors else next((line for line in reversed(lines) if line), "no word")
+    return SluiceError(
+        f"{name} was not started: {reason[:400]}", "`sluice doctor` checks what it needs."
+    )

@@ -1,0 +1,1 @@
+"""Deploy, stop, upgrade, roll back: operations that a kill at any moment leaves mendable."""

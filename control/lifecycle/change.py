@@ -1,0 +1,263 @@
+"""Change what runs: suspend, start, watch, and take it back when it is not well."""
+
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from control.errors import SluiceError
+from control.flink_answers import Checkpoint
+from control.lifecycle.deployments import Deployment, Release
+from control.lifecycle.fit import fits
+from control.lifecycle.plan import How, Plan, Watch
+from control.lifecycle.run import Run, StepFailedError
+from control.lifecycle.start import start
+from control.lifecycle.suspend import end_job, suspend
+from control.lifecycle.watch import watch_job
+from control.lifecycle.words import (
+    DeploymentState,
+    Desired,
+    Event,
+    Kind,
+    OperationState,
+    Origin,
+    Step,
+)
+from control.lifecycle.workplace import Workplace
+from jobs.spec import JobSpec, spec_from_json
+
+_ORIGINS = {
+    Kind.DEPLOY: Origin.UPGRADE, Kind.UPGRADE: Origin.UPGRADE, Kind.ROLLBACK: Origin.ROLLBACK,
+    Kind.SCALE: Origin.SCALE, Kind.RESTART: Origin.CHECKPOINT,
+}
+# What ran before is not judged again: it shall run.
+_SETTLED = Watch(1, 0, 180, 3, sys.maxsize, 1.0)
+
+
+class TakenBackError(SluiceError):
+    """The new version was not well; what ran before runs again."""
+
+
+@dataclass(frozen=True)
+class Return:
+    """The state that the version before goes on from, and why."""
+
+    path: str | None
+    why: str
+
+
+def choose_return(
+    kept: str | None, newest: Checkpoint | None, *, refuses: bool, may_go_on: bool
+) -> Return:
+    """Choose between the state that was kept and the last checkpoint of the new version.
+
+    What the new version did until that checkpoint is committed: to go on from there neither loses
+    nor doubles anything. But what it refused wrongly, or wrote in another form, is done again.
+    """
+    if newest is None:
+        return Return(kept, "the new version had completed no checkpoint")
+    if refuses:
+        return Return(kept, "what the new version refused is judged again")
+    if not may_go_on:
+        return Return(kept, "the state of the new version has another form; what it did is done"
+                            " again")
+    return Return(newest.path, "the last checkpoint of the new version: what it did stands")
+
+
+class Change:
+    """One change of a job: carried out, or resumed where a killed command left it."""
+
+    def __init__(self, run: Run, place: Workplace, plan: Plan) -> None:
+        self._run = run
+        self._place = place
+        self._plan = plan
+        self._number = run.operation.number
+        self._job = plan.release.job
+        self._spec: JobSpec = spec_from_json(plan.release.spec)
+
+    def carry_out(self) -> str:
+        """Do it; return how it ended. What was not well is taken back, and raises."""
+        kept = self._suspend()
+        path = kept if self._plan.restore.suspended else self._plan.restore.path
+        try:
+            started = self._run.step(Step.START, lambda: self._mean_start(path), self._start)
+            watched = self._run.step(Step.WATCH, lambda: dict(started), self._watch)
+        except StepFailedError as failure:
+            self._take_back(kept, failure)
+            raise
+        number = int(started["deployment"])
+        self._settle_books(number)
+        outcome = (f"{self._job} runs as deployment {number}, job {started['flink_job']},"
+                   f" version {self._plan.release.version}: {watched['checkpoints']} checkpoints"
+                   f" in {watched['seconds']} s.")
+        self._end(OperationState.DONE, Event.HEALTHY, outcome)
+        return outcome
+
+    def undo(self) -> str:
+        """Give up a change that was left unfinished; what ran before runs again."""
+        if not self._run.knows(Step.SUSPEND) and not self._run.knows(Step.START):
+            outcome = "Undone before anything was touched."
+            self._end(OperationState.UNDONE, Event.RETURNED, outcome)
+            return outcome
+        kept = self._suspend()
+        if not self._run.knows(Step.START):
+            self._run.fail(Step.START, "undone by hand")
+        elif not self._run.knows(Step.HALT):
+            self._run.fail(Step.WATCH, "undone by hand")
+        failure = StepFailedError(Step.WATCH, {"error": "undone by hand"})
+        try:
+            self._take_back(kept, failure, OperationState.UNDONE)
+        except TakenBackError as done:
+            return done.message
+        return ""
+
+    def _suspend(self) -> str | None:
+        """End what runs; return where its state is kept."""
+        if self._plan.suspend.how is How.NOTHING:
+            return self._plan.restore.path
+        try:
+            result = self._run.step(Step.SUSPEND, self._mean_suspend,
+                                    lambda meant: suspend(self._place, meant))
+        except StepFailedError as failure:
+            self._end(OperationState.FAILED, Event.UNHEALTHY, failure.message)
+            raise
+        deployment = self._before()
+        if deployment is not None:
+            self._place.deployments.set_state(deployment.number, DeploymentState.ENDED)
+        return str(result["path"])
+
+    def _mean_suspend(self) -> dict[str, Any]:
+        suspend_plan = self._plan.suspend
+        before = self._before()
+        return {
+            "how": suspend_plan.how.value, "job": self._job,
+            "flink_job": suspend_plan.flink_job, "trigger": uuid.uuid4().hex,
+            "folder": self._place.savepoint_folder, "drain": suspend_plan.drain,
+            "max_age_seconds": suspend_plan.max_age_seconds,
+            "origin": _ORIGINS[self._plan.kind].value, "operation": self._number,
+            "deployment": before.number if before else None,
+        }
+
+    def _before(self) -> Deployment | None:
+        job = self._plan.suspend.flink_job
+        return self._place.deployments.of_flink_job(job) if job else None
+
+    def _mean_start(self, path: str | None) -> dict[str, Any]:
+        return {
+            "flink_job": self._plan.flink_job, "path": path, "operation": self._number,
+            "allow_dropped": self._plan.restore.allow_dropped,
+        }
+
+    def _start(self, meant: Any) -> dict[str, Any]:
+        self._run.say(f"starting version {self._plan.release.version}")
+        started = start(self._place, self._plan.release, meant)
+        self._place.ledger.tell(
+            self._job, Event.STARTED,
+            f"deployment {started['deployment']}, from {meant['path'] or 'no state'}",
+            self._number,
+        )
+        return started
+
+    def _watch(self, meant: Any) -> dict[str, Any]:
+        return watch_job(self._place, str(meant["flink_job"]), self._spec.health,
+                         self._plan.watch, lambda text: self._run.say(f"watching: {text}"))
+
+    def _take_back(
+        self, path: str | None, failure: StepFailedError,
+        state: OperationState = OperationState.FAILED,
+    ) -> None:
+        """End the new version; start the one before again, from the state that loses nothing."""
+        self._place.ledger.tell(self._job, Event.UNHEALTHY, failure.message, self._number)
+        old = self._place.deployments.get(self._plan.undo) if self._plan.undo else None
+        if old is not None and not self._run.knows(Step.RETURN):
+            self._run.say(f"not well: {failure.message} Going back to deployment {old.number}.")
+        halted = self._run.step(Step.HALT, lambda: self._mean_halt(path, failure, old), self._halt)
+        if old is None:
+            self._place.deployments.want(self._job, Desired.STOPPED)
+            outcome = (f"{self._plan.kind} of {self._job} failed: {failure.message} Nothing of it"
+                       " runs.")
+            self._end(state, Event.GIVEN_UP, outcome)
+            raise TakenBackError(outcome, self._way_on(halted.get("path")))
+        release = old.release
+        try:
+            started = self._run.step(
+                Step.RETURN,
+                lambda: {"flink_job": halted["return_as"], "path": halted["path"],
+                         "operation": self._number},
+                lambda meant: start(self._place, release, meant),
+            )
+            self._run.step(Step.SETTLE, lambda: dict(started),
+                           lambda meant: self._settle(release, meant))
+        except StepFailedError as second:
+            outcome = (f"{failure.message} The version before does not run either:"
+                       f" {second.message}")
+            self._end(OperationState.FAILED, Event.GIVEN_UP, outcome)
+            raise TakenBackError(outcome, self._way_on(halted.get("path"))) from second
+        number = int(started["deployment"])
+        self._settle_books(number)
+        outcome = (f"{self._plan.kind} of {self._job} was taken back: {failure.message} What ran"
+                   f" before runs again as deployment {number}, job {started['flink_job']},"
+                   f" from {halted['path']} ({halted['why']}).")
+        self._end(state, Event.RETURNED, outcome)
+        raise TakenBackError(outcome, "`sluice history show "
+                             f"{self._number}` has every step.")
+
+    def _mean_halt(
+        self, path: str | None, failure: StepFailedError, old: Deployment | None
+    ) -> dict[str, Any]:
+        return {
+            "flink_job": self._plan.flink_job, "path": path, "reason": failure.message,
+            "return_as": uuid.uuid4().hex,
+            "may_go_on": old is not None and self._plan.restore.suspended and fits(
+                spec_from_json(self._plan.release.spec), spec_from_json(old.release.spec)
+            ) is None,
+        }
+
+    def _halt(self, meant: Any) -> dict[str, Any]:
+        """End the new version, and choose the state to go back to."""
+        place, job = self._place, str(meant["flink_job"])
+        old = place.deployments.get(self._plan.undo) if self._plan.undo else None
+        if old is not None:
+            # Built while the other one ends.
+            place.prepare(old.release, str(meant["return_as"]))
+        sight = place.eyes.sight(job, self._spec.health)
+        end_job(place, job)
+        deployment = place.deployments.of_flink_job(job)
+        if deployment is not None:
+            place.deployments.set_state(deployment.number, DeploymentState.FAILED)
+        newest = None
+        if place.eyes.state(job) is not None:
+            newest = place.eyes.final_checkpoints(job).last
+        choice = choose_return(
+            str(meant["path"]) if meant["path"] else None, newest,
+            refuses=sight.judged > 0 and sight.share_refused > self._plan.watch.max_refused,
+            may_go_on=bool(meant["may_go_on"]),
+        )
+        if newest is not None and choice.path == newest.path:
+            place.savepoints.adopt(self._job, job, newest.path, Origin.CHECKPOINT,
+                                   deployment.number if deployment else None, self._number,
+                                   newest.size)
+        return {"path": choice.path, "why": choice.why, "return_as": meant["return_as"]}
+
+    def _settle(self, release: Release, meant: Any) -> dict[str, Any]:
+        """Wait until the version before runs and has kept its state once."""
+        health = spec_from_json(release.spec).health
+        return watch_job(self._place, str(meant["flink_job"]), health, _SETTLED,
+                         lambda text: self._run.say(f"settling: {text}"))
+
+    def _settle_books(self, number: int) -> None:
+        """Write down what runs now."""
+        deployments = self._place.deployments
+        for other in deployments.all(self._job):
+            if other.number != number and other.state is DeploymentState.LIVE:
+                deployments.set_state(other.number, DeploymentState.ENDED)
+        deployments.set_state(number, DeploymentState.LIVE)
+        deployments.want(self._job, Desired.RUNNING)
+
+    def _end(self, state: OperationState, event: Event, outcome: str) -> None:
+        self._place.ledger.tell(self._job, event, outcome, self._number)
+        self._place.ledger.end(self._number, state, outcome)
+
+    def _way_on(self, path: str | None) -> str:
+        return (f"Its state is in {path}: `sluice deploy {self._job} --from {path}` goes on from"
+                " it." if path else f"`sluice deploy {self._job}` tries again.")

@@ -1,0 +1,151 @@
+"""Flink's client, prepared beforehand: it has built the job and waits for the word to start."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from control.archive.packages import PACKAGES
+from control.archive.store import ArchiveStore
+from control.errors import TimedOutError
+from control.flink_command import client_command, client_failure, connector_jars
+from control.lifecycle.deployments import Release
+from control.lifecycle.graph import Graph, graph_from_json
+from control.lifecycle.releases import unpacked, worker_packages
+from control.settings import Settings
+from control.stack.context import open_stack
+from jobs.order import Go, Order, read_graph, write_go
+
+_BUILD_SECONDS = 180
+_SUBMIT_SECONDS = 120
+_POLL_SECONDS = 0.05
+_TIED = Path(__file__).with_name("tied.py")
+
+
+class Prepared(Protocol):
+    """A job that is built and not yet submitted."""
+
+    def graph(self) -> Graph:
+        """Wait until it is built; return what it looks like."""
+
+    def start(self, savepoint: str | None, *, allow_dropped: bool) -> None:
+        """Submit it, from a state; return when Flink has it."""
+
+    def close(self) -> None:
+        """Forget it, if it was not submitted."""
+
+
+class Clients(Protocol):
+    """Prepares jobs."""
+
+    def prepare(
+        self, release: Release, flink_job: str, tells: Mapping[str, str] = MappingProxyType({})
+    ) -> Prepared:
+        """Begin to build a release, to be submitted under this id."""
+
+
+class FlinkClients:
+    """Prepares jobs with Flink's own client, from the code in their archives."""
+
+    def __init__(self, settings: Settings, store: ArchiveStore) -> None:
+        self._settings = settings
+        self._store = store
+
+    def prepare(
+        self, release: Release, flink_job: str, tells: Mapping[str, str] = MappingProxyType({})
+    ) -> "PreparedClient":
+        """Begin to build a release, to be submitted under this id."""
+        code = unpacked(self._store, release.archive, self._settings.cache_dir)
+        context = open_stack(self._settings).context
+        folder = Path(tempfile.mkdtemp(prefix="sluice-client-"))
+        packages = worker_packages(self._settings, release.archive)
+        setting = release.spec.get("parallelism_setting")
+        order = Order(
+            job=release.job, folder=folder, jars=connector_jars(context), flink_job=flink_job,
+            settings={
+                **{key: value for key, value in release.settings.items() if key != "flink"},
+                **({setting: release.parallelism} if setting else {}),
+            },
+            flink={
+                **({"python.pythonpath": packages} if packages else {}),
+                **release.settings.get("flink", {}),
+            },
+            tells={
+                "sluice.job": release.job, "sluice.archive": release.archive,
+                "sluice.version": release.version, **tells,
+            },
+        ).write()
+        command = client_command(
+            self._settings, ["-pym", "jobs.driver", str(order)],
+            more={"PYTHONPATH": os.pathsep.join([str(code), str(code / PACKAGES)])},
+        )
+        return PreparedClient(release.job, folder, code, command.arguments, command.environment)
+
+
+class PreparedClient:
+    """Flink's client as a process that ends with this one."""
+
+    def __init__(
+        self, job: str, folder: Path, code: Path, arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+    ) -> None:
+        self._job = job
+        self._folder = folder
+        self._output = (folder / "output.log").open("w+b")
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", str(_TIED), str(os.getpid()), *arguments],
+            env=dict(environment), cwd=code, stdin=subprocess.DEVNULL,
+            stdout=self._output, stderr=subprocess.STDOUT,
+        )
+
+    def graph(self) -> Graph:
+        """Wait until it is built; return what it looks like."""
+        content = self._await("built", _BUILD_SECONDS, lambda: read_graph(self._folder))
+        return graph_from_json(content)
+
+    def start(self, savepoint: str | None, *, allow_dropped: bool) -> None:
+        """Submit it, from a state; return when Flink has it."""
+        self.graph()
+        write_go(self._folder, Go(savepoint, allow_dropped))
+        code = self._await("submitted", _SUBMIT_SECONDS, self._ended)
+        output = self._text()
+        self.close()
+        if code != [0]:
+            raise client_failure(self._job, output)
+
+    def close(self) -> None:
+        """Forget it, if it was not submitted."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _ended(self) -> list[int] | None:
+        code = self._process.poll()
+        return None if code is None else [code]
+
+    def _await(self, what: str, seconds: float, look: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            over = self._process.poll() is not None
+            found = look()
+            if found is not None:
+                return found
+            if over:
+                raise client_failure(self._job, self._text())
+            if time.monotonic() > deadline:
+                self.close()
+                message = f"Flink's client has not {what} {self._job} within {seconds:.0f} s."
+                raise TimedOutError(message, "Is the machine busy? `sluice status` tells more.")
+            time.sleep(_POLL_SECONDS)
+
+    def _text(self) -> str:
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")

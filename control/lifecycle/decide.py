@@ -1,0 +1,151 @@
+"""Decide what to do: from what was observed to a plan, touching nothing."""
+
+import uuid
+from dataclasses import dataclass, replace
+
+from control.errors import RefusedError
+from control.flink_answers import FlinkJob
+from control.lifecycle.deployments import Deployment, Release
+from control.lifecycle.fit import fits
+from control.lifecycle.plan import How, Plan, Restore, Suspend, Watch
+from control.lifecycle.states import last_state, state_of
+from control.lifecycle.watch import watch_for
+from control.lifecycle.words import Kind
+from control.lifecycle.workplace import Workplace
+from jobs.spec import spec_from_json
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person asked for beyond the command itself."""
+
+    how: How = How.SAVEPOINT
+    # A savepoint's address.
+    start_from: str | None = None
+    fresh: bool = False
+    allow_dropped: bool = False
+    watch_seconds: float | None = None
+    give_up_seconds: float | None = None
+    max_age_seconds: float | None = None
+
+
+def new_id() -> str:
+    """Return an id for a job in Flink."""
+    return uuid.uuid4().hex
+
+
+def decide_deploy(
+    place: Workplace, release: Release, live: FlinkJob | None, wish: Wish
+) -> Plan:
+    """Decide how to start a job that does not run."""
+    if live is not None:
+        message = f"{release.job} is there already: job {live.id}, {live.state.lower()}."
+        raise RefusedError(
+            message, f"Nothing was started. `sluice upgrade {release.job}` puts this version in"
+                     " its place."
+        )
+    path = wish.start_from
+    note = ""
+    last = last_state(place, release.job)
+    if wish.fresh:
+        note = f"the state in {last.path} is given up" if last.path else ""
+    elif path is None:
+        if last.ran and last.path is None:
+            message = (f"{release.job} ran before as deployment {last.deployment}, and no state"
+                       " of it is known.")
+            raise RefusedError(
+                message, "Say where it is: --from PATH. Or begin without state: --fresh."
+            )
+        path = last.path
+    return Plan(
+        Kind.DEPLOY, release, new_id(), Suspend(How.NOTHING),
+        Restore(path=path, allow_dropped=wish.allow_dropped),
+        _watch(release, 0.0, wish, short=True), None, note,
+    )
+
+
+def decide_change(
+    place: Workplace, kind: Kind, release: Release, live: FlinkJob | None,
+    refused_before: float, wish: Wish,
+) -> Plan:
+    """Decide how to put a release in the place of what runs."""
+    if live is None:
+        message = f"{release.job} does not run: there is nothing to put it in the place of."
+        raise RefusedError(message, f"`sluice deploy {release.job}` starts it.")
+    before = place.deployments.of_flink_job(live.id)
+    policy = spec_from_json(release.spec).upgrade
+    age = wish.max_age_seconds or policy.max_checkpoint_age_seconds
+    return Plan(
+        kind, release, new_id(), Suspend(wish.how, live.id, age),
+        Restore(suspended=True, allow_dropped=wish.allow_dropped),
+        _watch(release, refused_before, wish), before.number if before else None,
+    )
+
+
+def decide_rollback(
+    place: Workplace, live: FlinkJob | None, job: str, to: int | None, wish: Wish
+) -> Plan:
+    """Decide how to go back to an earlier deployment's code and settings."""
+    current = place.deployments.of_flink_job(live.id) if live is not None else None
+    if live is None or current is None:
+        message = f"{job} does not run, or was not deployed by sluice."
+        raise RefusedError(message, f"`sluice history {job}` shows what there was.")
+    target = _target(place, job, current, to)
+    release = replace(target.release, parallelism=current.release.parallelism)
+    plan = decide_change(place, Kind.ROLLBACK, release, live, 0.0, wish)
+    problem = fits(spec_from_json(current.release.spec), spec_from_json(release.spec))
+    if wish.start_from is None and problem is None:
+        return replace(plan, note="it goes on from the state of now: nothing is processed again")
+    path = wish.start_from or state_of(place, target)
+    if path is None:
+        message = (f"Deployment {target.number} cannot go on from the state of now: {problem}; and"
+                   " of its own state nothing is left.")
+        raise RefusedError(message, "`sluice savepoint list` shows what there is: --from PATH.")
+    return replace(
+        plan, restore=Restore(path=path, allow_dropped=wish.allow_dropped),
+        note=_processed_again(place, target, path),
+    )
+
+
+def _target(place: Workplace, job: str, current: Deployment, to: int | None) -> Deployment:
+    if to is not None:
+        found = place.deployments.get(to)
+        if found is None or found.release.job != job:
+            message = f"{job} has no deployment {to}."
+            raise RefusedError(message, f"`sluice history {job}` lists them.")
+        return found
+    for one in place.deployments.all(job):
+        good = one.state.value in {"ended", "live"}
+        if one.number < current.number and good and (
+            one.release.version != current.release.version
+        ):
+            return one
+    message = f"{job} has no earlier version to go back to."
+    raise RefusedError(message, f"`sluice history {job}` shows all of them.")
+
+
+def _processed_again(place: Workplace, target: Deployment, path: str) -> str:
+    """Say which events are processed again, and what that does to each output."""
+    savepoint = place.savepoints.at(path)
+    since = (f"since {savepoint.completed_at:%Y-%m-%d %H:%M:%S} UTC"
+             if savepoint is not None and savepoint.completed_at else f"since {path}")
+    spec = spec_from_json(target.release.spec)
+    effects = "; ".join(
+        f"{output.name}: {'harmless, ' if output.harmless else 'NOT harmless, '}{output.again}"
+        for output in spec.writes
+    )
+    return f"what came {since} is processed again. {effects}"
+
+
+def _watch(release: Release, refused: float, wish: Wish, *, short: bool = False) -> Watch:
+    found = watch_for(spec_from_json(release.spec), refused)
+    if short:
+        # Nothing ran before that one could return to: it is enough that it runs.
+        found = replace(found, checkpoints=1, seconds=0.0)
+    return replace(
+        found,
+        seconds=found.seconds if wish.watch_seconds is None else wish.watch_seconds,
+        give_up_seconds=max(
+            wish.give_up_seconds or found.give_up_seconds, 2 * (wish.watch_seconds or 0)
+        ),
+    )

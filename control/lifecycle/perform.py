@@ -1,0 +1,92 @@
+"""Begin an operation, or take one up again, while the job is held."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from control.errors import RefusedError
+from control.flink_answers import FlinkJob
+from control.lifecycle.change import Change
+from control.lifecycle.ending import Ending, EndPlan, end_plan_from_json
+from control.lifecycle.faults import fault_from_environment
+from control.lifecycle.hold import Hold
+from control.lifecycle.ledger import Operation, busy
+from control.lifecycle.open import Desk
+from control.lifecycle.plan import Plan, plan_from_json
+from control.lifecycle.rescale import Rescaling, ScalePlan, scale_plan_from_json
+from control.lifecycle.run import Guard, Run, Say
+from control.lifecycle.words import Event, Kind
+from control.lifecycle.workplace import Workplace
+
+AnyPlan = Plan | EndPlan | ScalePlan
+
+_ENDINGS = frozenset({Kind.STOP, Kind.CANCEL})
+
+
+@dataclass(frozen=True)
+class Held:
+    """A job that only this command operates."""
+
+    desk: Desk
+    job: str
+    guard: Guard
+
+    @property
+    def place(self) -> Workplace:
+        """What operations work with."""
+        return self.desk.place
+
+    def live(self) -> FlinkJob | None:
+        """Return the job that is there in Flink."""
+        return self.place.eyes.flink.live_job(self.job)
+
+    def begin(self, plan: AnyPlan, kind: Kind, reason: str, say: Say) -> str:
+        """Write an operation down and carry it out; return how it ended."""
+        operation = self.place.ledger.begin(self.job, kind, plan.as_json(), reason)
+        return self._operate(operation, plan, say)
+
+    def resume(self, operation: Operation, say: Say, *, undo: bool) -> str:
+        """Finish an operation that a killed command left, or undo it."""
+        self.place.ledger.tell(self.job, Event.RESUMED, "to undo it" if undo else "to finish it",
+                               operation.number)
+        if operation.kind in _ENDINGS:
+            if undo:
+                message = f"A {operation.kind} cannot be undone, only finished."
+                raise RefusedError(message, f"`sluice resume {self.job}`, then deploy again.")
+            return self._operate(operation, end_plan_from_json(operation.plan), say)
+        if operation.plan.get("in_place"):
+            return self._operate(operation, scale_plan_from_json(operation.plan), say)
+        plan = plan_from_json(operation.plan)
+        if undo:
+            return Change(self._run(operation, say), self.place, plan).undo()
+        return self._operate(operation, plan, say)
+
+    def _operate(self, operation: Operation, plan: AnyPlan, say: Say) -> str:
+        run = self._run(operation, say)
+        if isinstance(plan, EndPlan):
+            return Ending(run, self.place, plan).carry_out()
+        if isinstance(plan, ScalePlan):
+            return Rescaling(run, self.place, plan).carry_out()
+        return Change(run, self.place, plan).carry_out()
+
+    def _run(self, operation: Operation, say: Say) -> Run:
+        return Run(operation, self.place.ledger, self.guard, say, fault_from_environment())
+
+
+@contextmanager
+def held(desk: Desk, job: str, *, unfinished: bool = False) -> Iterator[Held]:
+    """Hold a job; refused while somebody else does, or left an operation unfinished."""
+    with Hold(desk.settings.timescale_dsn, job) as guard:
+        if not unfinished and (other := desk.place.ledger.unfinished(job)) is not None:
+            raise where_it_stood(desk.place, other)
+        yield Held(desk, job, guard)
+
+
+def where_it_stood(place: Workplace, operation: Operation) -> RefusedError:
+    """Return the refusal that says how far an unfinished operation got."""
+    steps = place.ledger.steps(operation.number)
+    last = steps[-1] if steps else None
+    stood = ("it had not begun its first step" if last is None
+             else f"step {last.step} ({last.step.description}) was {last.state}")
+    refusal = busy(operation, operation.job)
+    return RefusedError(f"{refusal.message} Where it stood: {stood}.", refusal.hint)

@@ -1,0 +1,117 @@
+"""What will be done, decided before anything is: a value that can be printed and kept."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from control.lifecycle.deployments import Release
+from control.lifecycle.words import Kind
+
+
+class How(StrEnum):
+    """How the running job is suspended."""
+
+    SAVEPOINT = "savepoint"
+    LAST_CHECKPOINT = "last-state"
+    # Nothing runs.
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Suspend:
+    """How the running job is suspended, and which one."""
+
+    how: How
+    flink_job: str | None = None
+    # How old the last checkpoint may be, where it is what is gone on from.
+    max_age_seconds: float = 0
+    drain: bool = False
+
+
+@dataclass(frozen=True)
+class Restore:
+    """What state the new version begins with: of the suspended job, at a path, or none."""
+
+    suspended: bool = False
+    path: str | None = None
+    allow_dropped: bool = False
+
+
+@dataclass(frozen=True)
+class Watch:
+    """When the new version counts as good, and when as bad."""
+
+    checkpoints: int
+    seconds: float
+    give_up_seconds: float
+    max_restarts: int
+    max_lag: int
+    # The share of refused messages that is allowed.
+    max_refused: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A change of a job."""
+
+    kind: Kind
+    release: Release
+    # The id that the new version will have in Flink.
+    flink_job: str
+    suspend: Suspend
+    restore: Restore
+    watch: Watch
+    # The deployment to return to when the new version is not well.
+    undo: int | None = None
+    # Its forms of state, by uid: whether it can go on from the new version's state.
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as it is kept."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Say what will be done, for a person."""
+        return [line for line in (self._suspend(), self._restore(), self._watch(), self._undo())
+                if line]
+
+    def _suspend(self) -> str:
+        return {
+            How.SAVEPOINT: f"stop job {self.suspend.flink_job} with a savepoint",
+            How.LAST_CHECKPOINT: f"cancel job {self.suspend.flink_job} and keep its last"
+                                 f" checkpoint, if it is not older than"
+                                 f" {self.suspend.max_age_seconds:.0f} s",
+            How.NOTHING: "",
+        }[self.suspend.how]
+
+    def _restore(self) -> str:
+        state = ("its state" if self.restore.suspended
+                 else f"the state in {self.restore.path}" if self.restore.path else "no state")
+        given = "; state without a place is given up" if self.restore.allow_dropped else ""
+        return (f"start version {self.release.version} with {self.release.parallelism} tasks,"
+                f" from {state}{given}")
+
+    def _watch(self) -> str:
+        watch = self.watch
+        return (f"watch it for {watch.seconds:.0f} s and {watch.checkpoints} checkpoints:"
+                f" not more than {watch.max_restarts} restarts, {watch.max_refused:.1%} refused,"
+                f" less than {watch.max_lag:,} behind or catching up")
+
+    def _undo(self) -> str:
+        return (f"if it is not well: back to deployment {self.undo}" if self.undo
+                else "if it is not well: end it, keeping what state there is")
+
+
+def plan_from_json(content: Mapping[str, Any]) -> Plan:
+    """Read a plan that was kept."""
+    return Plan(
+        kind=Kind(content["kind"]),
+        release=Release(**content["release"]),
+        flink_job=content["flink_job"],
+        suspend=Suspend(**{**content["suspend"], "how": How(content["suspend"]["how"])}),
+        restore=Restore(**content["restore"]),
+        watch=Watch(**content["watch"]),
+        undo=content["undo"],
+        note=content["note"],
+    )

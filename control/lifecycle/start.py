@@ -1,0 +1,45 @@
+"""Start a version of a job under an id of its own, once, whoever tries and how often."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from control.errors import SluiceError
+from control.flink import FlinkAwayError
+from control.lifecycle.deployments import Release
+from control.lifecycle.watch import await_running
+from control.lifecycle.words import DeploymentState
+from control.lifecycle.workplace import Workplace
+from jobs.spec import spec_from_json
+
+
+def start(place: Workplace, release: Release, meant: Mapping[str, Any]) -> dict[str, Any]:
+    """Submit a release and wait until all of it runs. Harmless when done again."""
+    job = str(meant["flink_job"])
+    path = meant.get("path")
+    number = place.deployments.add(release, int(meant["operation"]), job, path)
+    if place.eyes.state(job) is None:
+        _submit(place, release, job, path, allow_dropped=bool(meant.get("allow_dropped")))
+    spec = spec_from_json(release.spec)
+    try:
+        await_running(place, job, spec.health, spec.health.max_restarts)
+    except SluiceError as error:
+        if not isinstance(error, FlinkAwayError):
+            place.deployments.set_state(number, DeploymentState.FAILED)
+        raise
+    return {"deployment": number, "flink_job": job}
+
+
+def _submit(
+    place: Workplace, release: Release, job: str, path: str | None, *, allow_dropped: bool
+) -> None:
+    prepared = place.prepare(release, job)
+    try:
+        graph = prepared.graph()
+        deployment = place.deployments.of_flink_job(job)
+        if deployment is not None:
+            place.deployments.set_graph(deployment.number, graph.as_json())
+        prepared.start(path, allow_dropped=allow_dropped)
+    except SluiceError:
+        # The client may have failed after Flink took the job.
+        if place.eyes.state(job) is None:
+            raise

@@ -1,0 +1,55 @@
+"""Where the last state of a job lies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from control.lifecycle.deployments import Deployment
+from control.lifecycle.words import SavepointState
+from control.lifecycle.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class LastState:
+    """What is left of a job that ran, or that it never ran."""
+
+    ran: bool
+    deployment: int | None = None
+    path: str | None = None
+
+
+def last_state(place: Workplace, job: str) -> LastState:
+    """Return where the state lies that a job ended with."""
+    last = place.deployments.last_good(job)
+    if last is None:
+        return LastState(ran=False)
+    return LastState(True, last.number, state_of(place, last))
+
+
+def state_of(place: Workplace, deployment: Deployment) -> str | None:
+    """Return the last state that a deployment left: a savepoint, or a checkpoint after it."""
+    job = deployment.flink_job
+    savepoint = next(
+        (one for one in place.savepoints.all(deployment.release.job, 1000, there_only=True)
+         if one.flink_job == job and one.path), None,
+    )
+    kept = kept_checkpoint(place.checkpoint_folder, job)
+    if savepoint is None or savepoint.state is not SavepointState.THERE:
+        return kept
+    if kept is not None and savepoint.completed_at is not None:
+        # A job that ran on after its savepoint has done what the savepoint does not know.
+        at = (Path(kept.removeprefix("file:")) / "_metadata").stat().st_mtime
+        if at > savepoint.completed_at.timestamp():
+            return kept
+    return savepoint.path
+
+
+def kept_checkpoint(folder: str | None, flink_job: str) -> str | None:
+    """Return the newest checkpoint that Flink kept of a job, where this machine can look."""
+    if folder is None or not folder.startswith("file:"):
+        return None
+    home = Path("/" + folder.removeprefix("file:").lstrip("/")) / flink_job
+    found = [
+        (int(path.parent.name.removeprefix("chk-")), path.parent)
+        for path in home.glob("chk-*/_metadata")
+    ]
+    return f"file:{max(found)[1]}" if found else None

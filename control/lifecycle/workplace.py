@@ -1,0 +1,53 @@
+"""What an operation works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from control.lifecycle.book import Clock
+from control.lifecycle.client import Clients, Prepared
+from control.lifecycle.deployments import Deployments, Release
+from control.lifecycle.eyes import Eyes
+from control.lifecycle.ledger import Ledger
+from control.lifecycle.savepoints import Savepoints
+
+
+def kept_in(folder: str | None) -> str | None:
+    """Return the savepoint in a folder that is a trigger's own, where this machine can look."""
+    if folder is None or not folder.startswith("file:"):
+        return None
+    path = Path("/" + folder.removeprefix("file:").lstrip("/"))
+    found = sorted(path.glob("savepoint-*/_metadata"))
+    return f"file:{found[-1].parent}" if found else None
+
+
+@dataclass
+class Workplace:
+    """The tables, the eyes and the hands of the control plane."""
+
+    ledger: Ledger
+    deployments: Deployments
+    savepoints: Savepoints
+    eyes: Eyes
+    clients: Clients
+    clock: Clock
+    # Where Flink is told to put a job's savepoints; None: where its own settings say.
+    savepoint_folder: str | None = None
+    # Where Flink keeps checkpoints.
+    checkpoint_folder: str | None = None
+    # Finds a savepoint that Flink has forgotten.
+    find_kept: Callable[[str | None], str | None] = kept_in
+    _prepared: dict[str, Prepared] = field(default_factory=dict)
+
+    def prepare(self, release: Release, flink_job: str, operation: int | None = None) -> Prepared:
+        """Return the client that will start a release under an id; begun only once."""
+        if flink_job not in self._prepared:
+            tells = {} if operation is None else {"sluice.operation": str(operation)}
+            self._prepared[flink_job] = self.clients.prepare(release, flink_job, tells)
+        return self._prepared[flink_job]
+
+    def close(self) -> None:
+        """Forget what was prepared and not started."""
+        for prepared in self._prepared.values():
+            prepared.close()
+        self._prepared.clear()

@@ -1,0 +1,44 @@
+"""Fifty upgrades in a row under load; a kill -9 at every step of an upgrade and of its undoing."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.kit.workbench import Workbench
+
+_UPGRADES = 50
+_STEPS = ("suspend", "start", "watch")
+_BACK = ("halt", "return", "settle")
+_WHEN = ("intended", "acted", "done")
+
+
+def test_fifty_upgrades_in_a_row(
+    workbench: Workbench, record_property: Callable[[str, object], None]
+) -> None:
+    for number in range(2, _UPGRADES + 2):
+        workbench.tree.change(version=str(number))
+        done = workbench.upgrade("--watch", "2")
+        assert done.returncode == 0, f"upgrade {number}: {done.stdout}{done.stderr}"
+        print(f"upgrade {number - 1} of {_UPGRADES}", flush=True)
+    versions = workbench.numbers.verify(300)
+    assert str(_UPGRADES + 1) in versions
+    record_property("numbers", workbench.numbers.sent)
+    record_property("versions_that_answered", len(versions))
+
+
+@pytest.mark.parametrize("moment", [f"{step}-{when}" for step in _STEPS for when in _WHEN])
+def test_killed_at_every_moment(workbench: Workbench, moment: str) -> None:
+    workbench.tree.change(version="2")
+    assert workbench.upgrade(SLUICE_FAULT=moment).returncode == -9
+    workbench.ok("resume", workbench.job)
+    assert len(workbench.live()) == 1
+    assert "2" in workbench.numbers.verify()
+
+
+@pytest.mark.parametrize("moment", [f"{step}-{when}" for step in _BACK for when in _WHEN])
+def test_killed_at_every_moment_of_taking_back(workbench: Workbench, moment: str) -> None:
+    workbench.tree.change(version="2", crash_after=0)
+    assert workbench.upgrade(SLUICE_FAULT=moment).returncode == -9
+    assert workbench.run("resume", workbench.job).returncode == 1
+    assert len(workbench.live()) == 1
+    assert set(workbench.numbers.verify()) == {"1"}

@@ -1,0 +1,5 @@
+"""The workbench that all tests here use."""
+
+from tests.kit.lifecycle import workbench
+
+__all__ = ["workbench"]

@@ -1,0 +1,74 @@
+"""Job `counting`: each number once, with how many of its key came before."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from jobs.counting_variant import VARIANT
+from pyflink.common import Types
+from pyflink.datastream import (
+    KeyedProcessFunction,
+    OutputTag,
+    RuntimeContext,
+    StreamExecutionEnvironment,
+)
+from pyflink.datastream.state import ValueStateDescriptor
+
+from jobs.kafka import read_topic, write_topic
+
+BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+REFUSED = OutputTag("refused", BYTES)
+_KEYS = VARIANT["keys"]
+
+
+class Count(KeyedProcessFunction):  # type: ignore[misc]
+    """Counts the numbers of a key; keeps the count as versioned bytes."""
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        kind = Types.LONG() if VARIANT["state"] == "long" else Types.STRING()
+        self._count = runtime_context.get_state(ValueStateDescriptor("count", kind))
+        self._begun = time.monotonic()
+        group = runtime_context.get_metrics_group().add_group("sluice")
+        self._in = group.counter("events_in")
+        self._refused = group.counter("events_refused")
+
+    def process_element(self, value: bytes, _ctx: Any) -> Iterator[Any]:
+        crash_after = VARIANT["crash_after"]
+        if crash_after is not None and time.monotonic() - self._begun >= crash_after:
+            message = "the new version has a bug"
+            raise RuntimeError(message)
+        if VARIANT["stalls"]:
+            time.sleep(3600)
+        self._in.inc()
+        if VARIANT["refuses"]:
+            self._refused.inc()
+            yield REFUSED, value
+            return
+        kept = self._count.value()
+        if VARIANT["state"] == "long":
+            count = (kept or 0) + 1
+            self._count.update(count)
+        else:
+            count = (json.loads(kept)["count"] if kept else 0) + 1
+            ballast = random.randbytes(VARIANT["ballast"] // 2).hex()
+            self._count.update(json.dumps({"v": 1, "count": count, "ballast": ballast}))
+        yield f"{int(value)} {int(value) % _KEYS} {count} {VARIANT['version']}".encode()
+
+
+def build(env: StreamExecutionEnvironment, bootstrap: str) -> None:
+    """Add the whole job to an environment."""
+    name = VARIANT["name"]
+    counted = (
+        read_topic(env, bootstrap, f"{name}-numbers", f"{name}", "numbers", from_start=True)
+        .key_by(lambda value: int(value) % _KEYS, key_type=Types.LONG())
+        .process(Count(), BYTES)
+        .name("count")
+        .uid(VARIANT["uid"])
+    )
+    if VARIANT["max_parallelism"] is not None:
+        counted.set_max_parallelism(VARIANT["max_parallelism"])
+    write_topic(counted, bootstrap, f"{name}-answers", f"{name}-answers", 600_000, "answers")
+    write_topic(counted.get_side_output(REFUSED), bootstrap, f"{name}-refused",
+                f"{name}-refused", 600_000, "refused")
