@@ -24,6 +24,7 @@ COMMANDS = {
     "history": Place("control.cli.history", "Show who did what to a job, and how it ended."),
     "jobs": Place("control.cli.jobs", "Show the jobs of the product."),
     "reconcile": Place("control.cli.reconcile", "Prove that the stores hold what is committed."),
+    "render": Place("control.cli.render", "Write what other systems need to run the jobs."),
     "resume": Place("control.cli.end", "Finish or undo what was killed in the middle."),
     "rollback": Place("control.cli.change", "Go back to an earlier version of a job."),
     "savepoint": Place("control.cli.savepoint", "Take, list, verify and delete savepoints."),
