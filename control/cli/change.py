@@ -23,6 +23,7 @@ from control.lifecycle.preflight import Check, Verdict, preflight
 from control.lifecycle.releases import find_spec, make_release
 from control.lifecycle.rescale import ScalePlan, can_rescale
 from control.lifecycle.run import Say
+from control.lifecycle.snapshots import settle_pending
 from control.lifecycle.words import Kind
 from control.settings import Settings
 from jobs.spec import spec_from_json
@@ -223,6 +224,8 @@ def _checked(
     say(f"preparing version {plan.release.version}: Flink's client builds its graph")
     graph = hands.place.prepare(plan.release, plan.flink_job).graph()
     say("checking")
+    if not manner.dry_run:
+        settle_pending(hands.place, plan.release.job)
     checks = preflight(plan, gather(hands.desk.settings, hands.place, plan, graph,
                                     hands.desk.store))
     if not way_back:

@@ -17,13 +17,27 @@ _STYLES = {"done": "green", "failed": "red", "refused": "red", "running": "yello
            "undone": "yellow"}
 
 
-@click.group(invoke_without_command=True)
-@click.option("--job", help="Only this one.")
+class _JobOrCommand(click.Group):
+    """A group whose first word may be a job instead of a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take a first word that is no command for the job."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["--job", *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say that a job may stand there."""
+        formatter.write_usage(ctx.command_path, "[JOB] [OPTIONS] | show N")
+
+
+@click.group(cls=_JobOrCommand, invoke_without_command=True)
+@click.option("--job", hidden=True)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @json_option
 @click.pass_context
 def history(context: click.Context, job: str | None, limit: int, *, as_json: bool) -> None:
-    """List the last operations; `history show N` has all steps of one."""
+    """List the last operations, of one job or all; `history show N` has all steps of one."""
     if context.invoked_subcommand is not None:
         return
     with Book(context.obj.timescale_dsn) as book:

@@ -67,14 +67,20 @@ def lease(connection: Connection, name: str, seconds: int = 300) -> Iterator[Lea
             give_back(connection, held)
 
 
-def take_lease(connection: Connection, name: str, seconds: int = 300) -> Lease:
-    """Take a lease, also from a holder on this machine that is dead; refuse if another lives."""
+def take_lease(
+    connection: Connection, name: str, seconds: int = 300, *, from_the_dead: bool = False
+) -> Lease:
+    """Take a lease; refuse with the holder's name when somebody else has it.
+
+    From a holder on this machine that is dead it may be taken before it runs out, where nothing
+    that he began can still take effect.
+    """
     held = Lease(name, uuid.uuid4().hex, seconds)
-    if not _take(connection, held) and not (
-        _bury(connection, name) and _take(connection, held)
-    ):
-        raise _refusal(connection, name)
-    return held
+    if _take(connection, held):
+        return held
+    if from_the_dead and _bury(connection, name) and _take(connection, held):
+        return held
+    raise _refusal(connection, name)
 
 
 def give_back(connection: Connection, held: Lease) -> None:
@@ -82,15 +88,6 @@ def give_back(connection: Connection, held: Lease) -> None:
     connection.execute(
         "DELETE FROM control.leases WHERE name = %(name)s AND token = %(token)s", vars(held)
     )
-
-
-def current_holder(connection: Connection, name: str) -> str | None:
-    """Return who holds a lease that has not run out and who is not known to be dead."""
-    row = connection.execute(
-        "SELECT holder FROM control.leases WHERE name = %s AND expires_at >= clock_timestamp()",
-        [name],
-    ).fetchone()
-    return None if row is None or _is_dead(row[0]) else str(row[0])
 
 
 def _take(connection: Connection, held: Lease) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from control.db.lease import Lease, lease
 from control.dlq.book import LEASE, LEASE_SECONDS, Book, open_book
-from control.dlq.fault import Point, fault
+from control.dlq.fault import Point
 from control.dlq.plan import Plan, chunks
 from control.dlq.replay import Outcome, Replay
 from control.dlq.rewrite import Rewriter
@@ -17,6 +17,7 @@ from control.dlq.verdict import Rules, Verdict
 from control.events.decoding import Decoding
 from control.events.interruption import Interruption
 from control.events.reader import Reader, open_reader
+from control.fault import fault
 from control.registry import RegistryClient
 from control.settings import Settings
 

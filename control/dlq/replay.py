@@ -17,7 +17,7 @@ from kafka.errors import KafkaError
 
 from control.db.lease import Lease
 from control.dlq.book import LEASE_SECONDS, Book
-from control.dlq.fault import Point, fault
+from control.dlq.fault import Point
 from control.dlq.letter import Letter
 from control.dlq.plan import Plan
 from control.dlq.rewrite import STORES, Rewriter
@@ -27,6 +27,7 @@ from control.dlq.verdict import Rules, Verdict
 from control.errors import SluiceError
 from control.events.interruption import Interruption
 from control.events.pace import Pace
+from control.fault import fault
 from udfs.reasons import Stage
 
 # What a crash leaves to be settled, and how often progress is durable.

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from control.db.lease import Lease
 from control.dlq.book import Book, Unfinished
-from control.dlq.fault import Point, fault
+from control.dlq.fault import Point
 from control.dlq.letter import LetterId, parse_id
 from control.dlq.sender import TOPIC, ReplaySender
 from control.errors import MisuseError
 from control.events.decoding import Decoding
 from control.events.reader import Reader
+from control.fault import fault
 
 # The lease is looked after each time so many messages were read.
 _READ = 10_000

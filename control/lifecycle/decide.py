@@ -20,7 +20,7 @@ class Wish:
     """What the person asked for beyond the command itself."""
 
     how: How = How.SAVEPOINT
-    # A savepoint's address.
+    # A savepoint's number or address.
     start_from: str | None = None
     fresh: bool = False
     allow_dropped: bool = False
@@ -44,7 +44,7 @@ def decide_deploy(
             message, f"Nothing was started. `sluice upgrade {release.job}` puts this version in"
                      " its place."
         )
-    path = wish.start_from
+    path = _address(place, release.job, wish.start_from)
     note = ""
     last = last_state(place, release.job)
     if wish.fresh:
@@ -96,7 +96,7 @@ def decide_rollback(
     problem = fits(spec_from_json(current.release.spec), spec_from_json(release.spec))
     if wish.start_from is None and problem is None:
         return replace(plan, note="it goes on from the state of now: nothing is processed again")
-    path = wish.start_from or state_of(place, target)
+    path = _address(place, job, wish.start_from) or state_of(place, target)
     if path is None:
         message = (f"Deployment {target.number} cannot go on from the state of now: {problem}; and"
                    " of its own state nothing is left.")
@@ -105,6 +105,17 @@ def decide_rollback(
         plan, restore=Restore(path=path, allow_dropped=wish.allow_dropped),
         note=_processed_again(place, target, path),
     )
+
+
+def _address(place: Workplace, job: str, given: str | None) -> str | None:
+    """Return the address of a savepoint that was given by its number or its address."""
+    if given is None or not given.isdecimal():
+        return given
+    found = place.savepoints.get(int(given))
+    if found is None or found.job != job or found.path is None or found.state.is_over:
+        message = f"{job} has no savepoint {given} that is there."
+        raise RefusedError(message, f"`sluice savepoint list {job}` lists them.")
+    return found.path
 
 
 def _target(place: Workplace, job: str, current: Deployment, to: int | None) -> Deployment:

@@ -55,9 +55,10 @@ class Ending:
         if deployment is not None:
             self._place.deployments.set_state(deployment.number, DeploymentState.ENDED)
         self._place.deployments.want(plan.job, Desired.STOPPED)
-        path = result.get("path")
+        path, kept = result.get("path"), result.get("kept")
         outcome = (f"{plan.job} is stopped; its state is in {path}." if path
-                   else f"{plan.job} is cancelled.")
+                   else f"{plan.job} is cancelled; its last checkpoint is kept in {kept}." if kept
+                   else f"{plan.job} is cancelled; no state of it is known.")
         event = Event.STOPPED if path else Event.CANCELLED
         self._place.ledger.tell(plan.job, event, outcome, self._number)
         self._place.ledger.end(self._number, OperationState.DONE, outcome)
@@ -74,10 +75,18 @@ class Ending:
         }
 
     def _act(self, meant: Any) -> dict[str, Any]:
-        if How(meant["how"]) is How.NOTHING:
-            end_job(self._place, str(meant["flink_job"]))
+        if How(meant["how"]) is not How.NOTHING:
+            return suspend(self._place, meant)
+        place, job = self._place, str(meant["flink_job"])
+        end_job(place, job)
+        if place.eyes.state(job) is None:
             return {"path": None}
-        return suspend(self._place, meant)
+        last = place.eyes.final_checkpoints(job).newest
+        if last is not None:
+            # Flink keeps it: the next deploy goes on from there.
+            place.savepoints.adopt(self._plan.job, job, last.path, Origin.CHECKPOINT,
+                                   meant["deployment"], self._number, last.size)
+        return {"path": None, "kept": last.path if last is not None else None}
 
 
 def end_plan_from_json(content: Any) -> EndPlan:

@@ -28,7 +28,9 @@ class Hold:
 
     def __enter__(self) -> "Hold":
         with Book(self._dsn) as book:
-            self._lease: Lease = book.attempt(lambda at: take_lease(at, self._name, _SECONDS))
+            self._lease: Lease = book.attempt(
+                lambda at: take_lease(at, self._name, _SECONDS, from_the_dead=True)
+            )
         self._thread.start()
         return self
 

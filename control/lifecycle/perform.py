@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from control.errors import RefusedError
+from control.fault import fault
 from control.flink_answers import FlinkJob
 from control.lifecycle.change import Change
 from control.lifecycle.ending import Ending, EndPlan, end_plan_from_json
-from control.lifecycle.faults import fault_from_environment
 from control.lifecycle.hold import Hold
 from control.lifecycle.ledger import Operation, busy
 from control.lifecycle.open import Desk
@@ -70,7 +70,7 @@ class Held:
         return Change(run, self.place, plan).carry_out()
 
     def _run(self, operation: Operation, say: Say) -> Run:
-        return Run(operation, self.place.ledger, self.guard, say, fault_from_environment())
+        return Run(operation, self.place.ledger, self.guard, say, fault)
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 
 from control.errors import SluiceError
 from control.flink import FlinkAwayError
-from control.lifecycle.faults import Fault
 from control.lifecycle.ledger import Operation, Steps
 from control.lifecycle.words import Step
 
 Say = Callable[[str], None]
+# Told each moment at which a test may want the command to die.
+Fault = Callable[[str], None]
 Content = Mapping[str, Any]
 
 

@@ -52,6 +52,26 @@ def take_savepoint(place: Workplace, job: str, flink_job: str, origin: Origin) -
     return found
 
 
+def settle_pending(place: Workplace, job: str) -> None:
+    """Wait for savepoints that are under way, and write down what became of forgotten ones."""
+    flink = place.eyes.flink
+    for one in place.savepoints.pending(job):
+        trigger = str(one.trigger)
+        try:
+            outcome = place.eyes.wait(
+                f"over: savepoint {one.number}", _SECONDS,
+                lambda one=one, trigger=trigger: found if (  # type: ignore[misc]
+                    found := flink.outcome(one.flink_job, trigger)).is_over else None,
+            )
+        except FlinkUnknownError:
+            place.savepoints.fail(trigger, "Flink has forgotten it")
+            continue
+        if outcome.path is not None:
+            place.savepoints.complete(trigger, outcome.path, None)
+        else:
+            place.savepoints.fail(trigger, reason(outcome.failure or ""))
+
+
 def _failed(place: Workplace, job: str, trigger: str, why: str) -> None:
     place.savepoints.fail(trigger, why)
     place.ledger.tell(job, Event.SAVEPOINT_FAILED, why)

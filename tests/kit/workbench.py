@@ -45,7 +45,7 @@ class Workbench:
 
     def history(self) -> list[dict[str, Any]]:
         """Return the operations on the job, the newest first."""
-        return list(json.loads(self.ok("history", "--job", self.job, "--json")))
+        return list(json.loads(self.ok("history", self.job, "--json")))
 
     def begin(self, *arguments: str, **more: str) -> "subprocess.Popen[str]":
         """Begin a command, and let it run beside the test."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from control.flink import FlinkClient
+from tests.kit.jobs import worker_of
 from tests.kit.wait import wait_until
 from tests.kit.workbench import Workbench
 
@@ -83,17 +84,38 @@ def test_a_savepoint_that_is_gone_starts_nothing(workbench: Workbench) -> None:
     assert workbench.live() == []
 
 
-def test_the_control_loop_restarts_what_failed(workbench: Workbench) -> None:
+def test_the_control_loop_takes_savepoints_in_time(workbench: Workbench) -> None:
     job = workbench.job
     workbench.ok("savepoint", "schedule", job, "--every", "10s", "--keep", "2")
     workbench.ok("control", "run", "--once")
-    assert json.loads(workbench.ok("savepoint", "list", job, "--json"))
+    workbench.ok("control", "run", "--once")
+    listed = json.loads(workbench.ok("savepoint", "list", job, "--json"))
+    assert [one["origin"] for one in listed] == ["periodic"]
+
+
+@pytest.mark.long
+def test_the_control_loop_restarts_what_failed(workbench: Workbench, tmp_path: Path) -> None:
+    job = workbench.job
+    workbench.ok("stop", job)
+    profile = tmp_path / "profile.toml"
+    profile.write_text(f'[jobs.{job}.flink]\n"restart-strategy.type" = "none"\n')
+    workbench.ok("deploy", job, SLUICE_PROFILE=str(profile))
     [before] = workbench.live()
-    # As a cluster would that has lost it, or as its own restart strategy would give it up.
-    with FlinkClient(workbench.stack.settings().flink_url) as flink:
-        flink.cancel(before.id)
-    wait_until("gone", lambda: not workbench.live(), 60)
+    worker = worker_of(workbench.stack, before.id, "count")
+    workbench.stack.kill(worker)
+    wait_until("failed", lambda: not workbench.live(), 90)
+    workbench.stack.ok("stack", "up")
     assert workbench.run("status", job).returncode == 1
+    assert "runs as deployment" in workbench.ok("control", "run", "--once")
+    assert len(workbench.live()) == 1
+    workbench.numbers.verify()
+
+
+@pytest.mark.long
+def test_a_cancelled_job_goes_on_from_its_last_checkpoint(workbench: Workbench) -> None:
+    assert "its last checkpoint is kept" in workbench.ok("cancel", workbench.job)
+    workbench.ok("deploy", workbench.job)
+    workbench.numbers.verify()
 
 
 def test_status(workbench: Workbench) -> None:

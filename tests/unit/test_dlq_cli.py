@@ -9,8 +9,9 @@ import pytest
 
 from control.cli import main
 from control.dlq import desk
-from control.dlq.fault import Point, fault
+from control.dlq.fault import Point
 from control.events import reader
+from control.fault import fault
 from tests.unit.dlq_kit import MemoryBook
 
 Output = pytest.CaptureFixture[str]
