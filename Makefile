@@ -64,7 +64,8 @@ bench: install $(PEERS)/.installed ## measure start, ingest and the sinks beside
 	@$(BIN)/python -m bench.lifecycle
 
 chaos: install ## the long fault tests
-	@$(BIN)/python -m tests.kit.run tests/lifecycle tests/chaos
+	@$(BIN)/python -m tests.kit.run -m long tests/integration tests/lifecycle
+	@$(BIN)/python -m tests.kit.run tests/chaos
 
 down: install ## stop the local stack
 	@$(BIN)/sluice stack down

@@ -250,6 +250,11 @@ def load_settings(**overrides: Any) -> Settings:
     return settings.model_copy(update=absolute)
 
 
+def secret_settings() -> set[str]:
+    """Return the names of the settings that hold a secret."""
+    return {name for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
+
+
 def unknown_variables() -> list[str]:
     """Return the SLUICE_* variables that are set and name no setting: misspelt, most likely."""
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}

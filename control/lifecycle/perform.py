@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from control.errors import RefusedError
+from control.errors import RefusedError, SluiceError
 from control.fault import fault
+from control.flink import FlinkAwayError
 from control.flink_answers import FlinkJob
 from control.lifecycle.change import Change
 from control.lifecycle.ending import Ending, EndPlan, end_plan_from_json
@@ -62,7 +63,17 @@ class Held:
         return self._operate(operation, plan, say)
 
     def _operate(self, operation: Operation, plan: AnyPlan, say: Say) -> str:
-        run = self._run(operation, say)
+        way_on = f"`sluice resume {self.job}` finishes or undoes it."
+        try:
+            return self._carry_out(self._run(operation, say), plan)
+        except FlinkAwayError as error:
+            message = f"{error.message} {operation.title} is not over."
+            raise FlinkAwayError(message, way_on) from error
+        except KeyboardInterrupt as error:
+            message = f"Interrupted: {operation.title} is not over."
+            raise SluiceError(message, way_on) from error
+
+    def _carry_out(self, run: Run, plan: AnyPlan) -> str:
         if isinstance(plan, EndPlan):
             return Ending(run, self.place, plan).carry_out()
         if isinstance(plan, ScalePlan):

@@ -18,7 +18,7 @@ from control.archive.store import ArchiveStore, open_store
 from control.archive.unpack import unpack
 from control.errors import MisuseError, RefusedError
 from control.lifecycle.deployments import Release
-from control.settings import Settings
+from control.settings import Settings, secret_settings
 from jobs.spec import JobSpec, spec_from_json
 
 # What our code needs where it runs; with all that they require.
@@ -76,8 +76,14 @@ def make_release(
     chosen = job_settings(settings, spec)
     return Release(
         job, archive.hash, version_of(archive.hash, chosen), spec.as_json(), chosen,
-        parallelism or int(getattr(settings, spec.parallelism_setting, 1) or 1),
+        parallelism or job_parallelism(settings, spec),
     )
+
+
+def job_parallelism(settings: Settings, spec: JobSpec) -> int:
+    """Return the parallelism that the settings give a job: its own in a profile, or the common."""
+    own = settings.jobs.get(spec.name, {}).get(spec.parallelism_setting)
+    return int(own or getattr(settings, spec.parallelism_setting, None) or 1)
 
 
 def version_of(archive: str, settings: Mapping[str, Any]) -> str:
@@ -97,8 +103,13 @@ def job_settings(settings: Settings, spec: JobSpec) -> dict[str, Any]:
         ):
             chosen[name] = value
     own = settings.jobs.get(spec.name, {})
+    for name in secret_settings() & own.keys():
+        message = f"[jobs.{spec.name}] holds {name}, which would be kept with the deployment."
+        hint = "Take it out of the profile: a secret is set for all jobs, in the environment."
+        raise MisuseError(message, hint)
     flink = own.get("flink", {})
-    chosen |= {name: value for name, value in own.items() if name != "flink"}
+    chosen |= {name: value for name, value in own.items()
+               if name not in {"flink", spec.parallelism_setting}}
     if flink:
         chosen["flink"] = {name: str(value) for name, value in flink.items()}
     return chosen

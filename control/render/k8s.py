@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import SecretStr
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from control.errors import MisuseError
-from control.lifecycle.releases import job_settings
-from control.settings import ADDRESSES, PREFIX, Settings
+from control.lifecycle.releases import job_parallelism, job_settings
+from control.settings import ADDRESSES, PREFIX, Settings, secret_settings
 from jobs.spec import JobSpec
 
 CLUSTER = "sluice"
@@ -94,16 +92,8 @@ def wanted_jobs(settings: Settings, specs: Iterable[JobSpec]) -> list[Wanted]:
     jobs = []
     for spec in specs:
         own = job_settings(settings, spec)
-        for name in own:
-            if name in _secrets():
-                message = f"[jobs.{spec.name}] holds {name}, which would be written into a file."
-                hint = f"Take it out of the profile: the Secret {PRIVATE} holds it for all jobs."
-                raise MisuseError(message, hint)
         flink = own.pop("flink", {})
-        parallelism = own.pop(spec.parallelism_setting, None) or getattr(
-            settings, spec.parallelism_setting, 1
-        )
-        jobs.append(Wanted(spec, int(parallelism), own, flink))
+        jobs.append(Wanted(spec, job_parallelism(settings, spec), own, flink))
     return jobs
 
 
@@ -247,7 +237,7 @@ def _pod() -> dict[str, Any]:
                 "env": [
                     {"name": "FLINK_CONF_DIR", "value": _CONF},
                     *({"name": name, "valueFrom": {"secretKeyRef": {"name": PRIVATE, "key": name}}}
-                      for name in sorted(map(_variable, _secrets().intersection(ADDRESSES)))),
+                      for name in sorted(map(_variable, secret_settings() & set(ADDRESSES)))),
                 ],
                 "securityContext": {
                     "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
@@ -261,10 +251,6 @@ def _pod() -> dict[str, Any]:
 
 def _metadata(target: Target, name: str) -> dict[str, Any]:
     return {"name": name, "namespace": target.namespace, "labels": dict(_LABELS)}
-
-
-def _secrets() -> set[str]:
-    return {name for name, field in Settings.model_fields.items() if field.annotation is SecretStr}
 
 
 def _variable(setting: str) -> str:

@@ -59,8 +59,11 @@ Done = subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("fault", [
-    Point.LEASED, Point.SETTLED, Point.INTENDED, Point.SENT, Point.COMMITTED, Point.MARKED,
-    f"{Point.SENT}:2", f"{Point.COMMITTED}:2",
+    Point.SENT, f"{Point.COMMITTED}:2",
+    *(pytest.param(point, marks=pytest.mark.long) for point in (
+        Point.LEASED, Point.SETTLED, Point.INTENDED, Point.COMMITTED, Point.MARKED,
+        f"{Point.SENT}:2",
+    )),
 ])
 def test_a_killed_replay_is_finished_by_the_next(
     stack: TestStack, mark: str, fault: str

@@ -31,7 +31,11 @@ def _submit(stack: TestStack) -> tuple[str, str, str]:
     return job, source, target
 
 
-@pytest.mark.parametrize("victim", ["jobmanager", "taskmanager", "zookeeper"])
+# The first two also die in the tests of ingest.
+@pytest.mark.parametrize("victim", [
+    pytest.param("jobmanager", marks=pytest.mark.long),
+    pytest.param("taskmanager", marks=pytest.mark.long), "zookeeper",
+])
 def test_a_running_job_goes_on_exactly_once(stack: TestStack, victim: str) -> None:
     bootstrap = stack.settings().kafka_bootstrap
     job, source, target = _submit(stack)
@@ -89,6 +93,7 @@ def test_jobs_survive_down_and_up(stack: TestStack) -> None:
     flink.cancel(stack, job)
 
 
+@pytest.mark.long
 def test_a_hung_taskmanager_is_started_anew(stack: TestStack) -> None:
     pid = stack.pid("taskmanager-2")
     os.kill(pid, signal.SIGSTOP)

@@ -23,6 +23,7 @@ def test_stopped_and_deployed_again_it_goes_on(workbench: Workbench) -> None:
     assert states == ["deploy", "stop", "deploy"]
 
 
+@pytest.mark.long
 def test_scaled_it_goes_on(workbench: Workbench) -> None:
     workbench.ok("scale", workbench.job, "2", "--yes")
     [live] = workbench.live()

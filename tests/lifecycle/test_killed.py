@@ -50,6 +50,7 @@ def test_a_taking_back_is_finished(workbench: Workbench) -> None:
     assert set(workbench.numbers.verify()) == {"1"}
 
 
+@pytest.mark.long
 def test_a_second_operator_is_refused(workbench: Workbench) -> None:
     workbench.tree.change(version="2")
     first = workbench.begin("upgrade", workbench.job, "--yes", "--watch", "15")

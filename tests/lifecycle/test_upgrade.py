@@ -22,7 +22,7 @@ def test_a_new_version_goes_on_where_the_old_one_stopped(workbench: Workbench) -
 
 @pytest.mark.parametrize("fault", [
     {"crash_after": 8},
-    {"refuses": True},
+    pytest.param({"refuses": True}, marks=pytest.mark.long),
     pytest.param({"crash_after": 0}, marks=pytest.mark.long),
     pytest.param({"state": "long"}, marks=pytest.mark.long),
     pytest.param({"stalls": True}, marks=pytest.mark.long),

@@ -354,11 +354,11 @@ class Plane:
         operation = self.ledger.begin("counting", plan.kind, plan.as_json(), "a test")
         return Change(self.run(operation), self.place, plan).carry_out()
 
-    def stop(self) -> str:
-        """Stop the job."""
+    def stop(self, how: How = How.SAVEPOINT) -> str:
+        """Stop the job, or cancel it."""
         live = self.place.eyes.flink.live_job("counting")
         assert live is not None
-        plan = EndPlan("counting", live.id, How.SAVEPOINT)
+        plan = EndPlan("counting", live.id, how)
         operation = self.ledger.begin("counting", Kind.STOP, plan.as_json(), "a test")
         return Ending(self.run(operation), self.place, plan).carry_out()
 

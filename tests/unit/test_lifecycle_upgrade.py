@@ -183,3 +183,26 @@ def test_a_first_version_that_fails_is_ended(plane: Plane) -> None:
 
 def test_the_state_to_return_to() -> None:
     assert choose_return("kept", None, refuses=False, may_go_on=True).path == "kept"
+
+
+def test_a_cancelled_job_goes_on_from_its_last_checkpoint(plane: Plane) -> None:
+    old = plane.flink.live("counting")[0]
+    assert "its last checkpoint is kept" in plane.stop(How.NOTHING)
+    newest = plane.flink.newest_state(old.id)
+    assert newest is not None
+    plane.deploy()
+    assert plane.flink.live("counting")[0].savepoint == newest.path
+
+
+@pytest.mark.parametrize("given", ["number", "address"])
+def test_a_savepoint_is_named_by_number_or_address(plane: Plane, given: str) -> None:
+    plane.stop()
+    [one] = plane.savepoints.all("counting")
+    plane.deploy(wish=Wish(start_from=str(one.number) if given == "number" else one.path))
+    assert plane.flink.live("counting")[0].savepoint == one.path
+
+
+def test_a_number_of_no_savepoint_is_refused(plane: Plane) -> None:
+    plane.stop()
+    with pytest.raises(RefusedError, match="no savepoint 99"):
+        plane.deploy(wish=Wish(start_from="99"))

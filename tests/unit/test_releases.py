@@ -8,6 +8,7 @@ import pytest
 from control.errors import MisuseError, RefusedError
 from control.lifecycle.releases import (
     find_spec,
+    job_parallelism,
     job_settings,
     read_specs,
     version_of,
@@ -55,6 +56,16 @@ def test_a_profile_speaks_of_one_job(tmp_path: Path) -> None:
     assert search is not None
     assert job_settings(settings, ingest) == {"checkpoint_seconds": 5, "flink": {"a.b": "3"}}
     assert job_settings(settings, search) == {}
+
+
+def test_a_profile_may_give_one_job_its_parallelism(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.toml"
+    profile.write_text("[jobs.ingest]\ningest_parallelism = 3\n")
+    settings = load_settings(profile=profile, timescale_parallelism=2)
+    found = {job.name: job_parallelism(settings, job) for job in JOBS}
+    assert found == {"ingest": 3, "timescale": 2, "search": 1}
+    # It is no part of the version: scaling is no upgrade.
+    assert job_settings(settings, JOBS[0]) == {}
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
