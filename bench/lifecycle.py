@@ -24,6 +24,7 @@ from control.flink import FlinkClient
 from control.flink_command import client_command, connector_jars
 from control.settings import PROJECT_ROOT, Settings
 from control.stack.context import open_stack
+from control.stack.servers.flink_conf import flink_java
 from control.stack.servers.flink_dist import FLINK_DIST
 from jobs.order import Go, Order, write_go
 from tests.kit import flink
@@ -110,9 +111,9 @@ class Trial:
         stack, job = self._bench.stack, self._bench.job
         settings = stack.settings()
         [live] = self._bench.live()
-        conf = client_command(settings, [])
-        path = _flink(conf.environment, "stop", "-m", settings.flink_url.split("//")[1], live.id)
-        run_plainly(settings, self._bench.tree, path)
+        words = _flink(settings, self._bench.tree, "stop", live.id).split()
+        run_plainly(settings, self._bench.tree,
+                    next(word for word in words if word.startswith("file:")))
         wait_until("running", lambda: any(
             flink.is_running(stack, one.id) for one in self._bench.live() if one.name == job), 120)
         return self._gap(old, new)
@@ -137,19 +138,20 @@ def run_plainly(settings: Settings, tree: SourceTree, savepoint: str) -> None:
         flink_job=uuid.uuid4().hex, settings={}, flink={}, tells={},
     ).write()
     write_go(folder, Go())
-    command = client_command(settings, ["-pym", "jobs.driver", str(order)], savepoint,
-                             {"PYTHONPATH": str(tree.root)})
-    subprocess.run(command.arguments, env=dict(command.environment), cwd=tree.root, check=True,
-                   capture_output=True)
+    _flink(settings, tree, "run", "-d", "-s", savepoint, "-pyclientexec", sys.executable,
+           "-pyexec", sys.executable, "-pym", "jobs.driver", str(order))
 
 
-def _flink(environment: Any, *arguments: str) -> str:
+def _flink(settings: Settings, tree: SourceTree, command: str, *arguments: str) -> str:
+    java = flink_java(open_stack(settings).context)
+    ours = client_command(settings, [], {"PYTHONPATH": str(tree.root)})
     done = subprocess.run(
-        ["/bin/bash", str(FLINK_DIST / "bin" / "flink"), *arguments], env=dict(environment),
-        text=True, capture_output=True, check=True,
+        ["/bin/bash", str(FLINK_DIST / "bin" / "flink"), command, "-m",
+         settings.flink_url.split("//")[1], *arguments],
+        env={**ours.environment, "JAVA_HOME": str(java.home)}, cwd=tree.root, text=True,
+        capture_output=True, check=True,
     )
-    words = [word for word in done.stdout.split() if word.startswith("file:")]
-    return words[-1]
+    return done.stdout
 
 
 def measure(stack: TestStack, upgrades: int, plain: int, **variant: Any) -> dict[str, Any]:

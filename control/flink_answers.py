@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # A job in one of these states will never run again by itself.
-_ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
+ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FlinkJob:
     @property
     def is_over(self) -> bool:
         """Whether it has ended for good."""
-        return self.state in _ENDED
+        return self.state in ENDED
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from control.errors import RefusedError, SluiceError, TimedOutError
 from control.settings import PREFIX, PROJECT_ROOT, Settings
+from control.stack.class_archive import ClassArchive, shared_archive
 from control.stack.component import StackContext
 from control.stack.context import open_stack
-from control.stack.servers.flink_conf import flink_java
-from control.stack.servers.flink_dist import FLINK_DIST
+from control.stack.servers.flink_conf import flink_java, read_profile
+from control.stack.servers.flink_dist import FLINK_DIST, log_options
 
 _TIMEOUT_SECONDS = 180
 _PRODUCTION = PROJECT_ROOT / "flink-conf" / "production"
@@ -29,32 +30,50 @@ class ClientCommand:
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    # What it has loaded, for the next one: to be kept once it has ended by itself.
+    classes: ClassArchive
 
 
 def client_command(
-    settings: Settings, program: Sequence[str], savepoint: str | None = None,
-    more: Mapping[str, str] = MappingProxyType({}),
+    settings: Settings, program: Sequence[str], more: Mapping[str, str] = MappingProxyType({}),
 ) -> ClientCommand:
-    """Return how to let Flink's client build and submit a Python program."""
+    """Return how to let Flink's client build and submit a Python program.
+
+    Without the distribution's script, which starts other Java processes first; and with the classes
+    that an earlier client has loaded: it lives for seconds, most of them spent on loading.
+    """
     context = open_stack(settings).context
     own = "flink_url" not in settings.explicit
     workers = settings.worker_python or (sys.executable if own else "")
+    java = flink_java(context)
+    jars = [
+        *sorted((FLINK_DIST / "lib").glob("*.jar")),
+        *(FLINK_DIST / "opt").glob("flink-python-*.jar"),
+    ]
+    archive = shared_archive(context, "flink-client", f"client-{os.getpid()}", java, jars)
+    conf = context.home.conf / "jobmanager" if own else _PRODUCTION
+    options = read_profile(conf / "config.yaml").get("env.java.opts.all", "")
     arguments = (
-        "/bin/bash", str(FLINK_DIST / "bin" / "flink"), "run", "-d",
-        "-m", urlsplit(settings.flink_url).netloc,
-        *(("-s", savepoint) if savepoint else ()),
+        str(java.executable), *str(options).split(), "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC", *archive.options(), *log_options(context, "flink-client"),
+        "-cp", os.pathsep.join(map(str, jars)), "org.apache.flink.client.cli.CliFrontend",
+        "run", "-d", "-m", urlsplit(settings.flink_url).netloc,
         "-pyclientexec", sys.executable, *(("-pyexec", workers) if workers else ()), *program,
     )
     environment = {
         **os.environ,
         f"{PREFIX}HOME": str(settings.home),
-        "FLINK_CONF_DIR": str(context.home.conf / "jobmanager" if own else _PRODUCTION),
-        "FLINK_LOG_DIR": str(context.home.logs),
-        "JAVA_HOME": str(flink_java(context).home),
+        # It tells of each of the planner's classes that it is no POJO.
+        "ROOT_LOG_LEVEL": "WARN",
+        "FLINK_CONF_DIR": str(conf),
+        "FLINK_HOME": str(FLINK_DIST),
+        "FLINK_LIB_DIR": str(FLINK_DIST / "lib"),
+        "FLINK_OPT_DIR": str(FLINK_DIST / "opt"),
+        "FLINK_PLUGINS_DIR": str(FLINK_DIST / "plugins"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         **more,
     }
-    return ClientCommand(arguments, environment)
+    return ClientCommand(arguments, environment, archive)
 
 
 def connector_jars(context: StackContext) -> tuple[str, ...]:
@@ -75,6 +94,7 @@ def run_client(settings: Settings, name: str, program: Sequence[str]) -> str:
     except subprocess.TimeoutExpired as error:
         message = f"Flink's client did not submit {name} within {_TIMEOUT_SECONDS} s."
         raise TimedOutError(message, "`sluice jobs list` tells whether it runs.") from error
+    command.classes.keep()
     found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
     if found is None:
         raise client_failure(name, done.stdout + done.stderr)

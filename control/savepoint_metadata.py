@@ -32,6 +32,13 @@ _HINTS = {
 }
 
 
+def local_path(address: str) -> Path | None:
+    """Return where an address lies on this machine; None when nobody can look there."""
+    scheme, _, rest = address.partition(":")
+    # Flink writes no percent signs into its addresses: what looks like one is a name's own.
+    return Path("/" + rest.lstrip("/")) if scheme == "file" else None
+
+
 class SavepointUnreadableError(SluiceError):
     """There is no savepoint there, or not one that this Flink can restore."""
 
@@ -46,11 +53,8 @@ class StateFile:
     @property
     def local(self) -> Path | None:
         """Where it lies on this machine; None when it lies elsewhere."""
-        scheme, colon, rest = self.path.partition(":")
-        if not colon or "/" in scheme:
-            return Path(self.path)
-        # Flink writes no percent signs into its addresses: what looks like one is a name's own.
-        return Path("/" + rest.lstrip("/")) if scheme == "file" else None
+        scheme, colon, _ = self.path.partition(":")
+        return Path(self.path) if not colon or "/" in scheme else local_path(self.path)
 
     @property
     def fault(self) -> str | None:

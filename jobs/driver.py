@@ -23,7 +23,7 @@ from control.errors import SluiceError
 from control.logs import configure_logging
 from control.settings import Settings, load_settings
 from jobs.catalogue import find_job
-from jobs.order import Go, Order, read_go, write_graph
+from jobs.order import Go, Order, read_go, write_done, write_graph
 
 _OURS = ("jobs", "udfs")
 _POLL_SECONDS = 0.02
@@ -78,6 +78,9 @@ def main(what: str, *own: str) -> int:
             return _refuse("Nobody waits for this job any more.")
         env.configure(_configuration(_restore(order, go)))
     env._j_stream_execution_environment.execute(stream_graph)  # noqa: SLF001
+    if ordered:
+        # To end takes this process, and Java around it, another second.
+        write_done(order.folder)
     return 0
 
 

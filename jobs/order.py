@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-_ORDER, _GRAPH, _GO = "order.json", "graph.json", "go.json"
+_ORDER, _GRAPH, _GO, _DONE = "order.json", "graph.json", "go.json", "done.json"
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,16 @@ def read_go(folder: Path) -> Go | None:
     """Return the word, once it is given."""
     content = _read(folder, _GO)
     return None if content is None else Go(content["savepoint"], content["allow_dropped"])
+
+
+def write_done(folder: Path) -> None:
+    """Say that Flink has the job."""
+    _write(folder, _DONE, {})
+
+
+def is_done(folder: Path) -> bool:
+    """Tell whether Flink has the job; the driver of an old archive only ends."""
+    return _read(folder, _DONE) is not None
 
 
 def _write(folder: Path, name: str, content: Mapping[str, Any]) -> Path:

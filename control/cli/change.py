@@ -13,7 +13,13 @@ from rich.markup import escape
 
 from control.cli.output import json_option, print_json, print_table
 from control.errors import MisuseError, RefusedError
-from control.lifecycle.decide import Wish, decide_change, decide_deploy, decide_rollback
+from control.lifecycle.decide import (
+    Wish,
+    decide_change,
+    decide_deploy,
+    decide_rollback,
+    refuse_running,
+)
 from control.lifecycle.deployments import Release
 from control.lifecycle.observe import gather
 from control.lifecycle.open import open_desk
@@ -24,9 +30,10 @@ from control.lifecycle.releases import find_spec, make_release
 from control.lifecycle.rescale import ScalePlan, can_rescale
 from control.lifecycle.run import Say
 from control.lifecycle.snapshots import settle_pending
+from control.lifecycle.watch import refusals
 from control.lifecycle.words import Kind
 from control.settings import Settings
-from jobs.spec import spec_from_json
+from jobs.spec import JobSpec, spec_from_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,19 +91,18 @@ def deploy_job(
     allow_dirty: bool = False, parallelism: int | None = None,
 ) -> None:
     """Start a job, wait until all of it runs, and say so."""
-    find_spec(settings.source, name)
+    spec = find_spec(settings.source, name)
     begun = time.monotonic()
     with open_desk(settings) as desk, held(desk, name) as hands, saying(console, manner) as say:
         live = hands.live()
-        if live is not None:
-            # Before anything is packed.
-            decide_deploy(hands.place, _nothing(name), live, wish)
-        release = _packed(settings, hands, name, say, allow_dirty=allow_dirty,
+        # Before anything is packed.
+        refuse_running(name, live)
+        release = _packed(settings, hands, spec, say, allow_dirty=allow_dirty,
                           parallelism=parallelism)
         plan = decide_deploy(hands.place, release, live, wish)
         if _checked(hands, plan, console, manner, say):
             hands.begin(plan, Kind.DEPLOY, manner.reason, say)
-            _print_running(console, manner, release, plan, begun)
+            _print_running(hands, plan, console, manner, begun)
 
 
 @click.command()
@@ -125,7 +131,7 @@ def upgrade(settings: Settings, /, name: str, **options: Any) -> None:
         live = hands.live()
         before = hands.place.deployments.of_flink_job(live.id) if live else None
         parallelism = options["parallelism"] or (before.release.parallelism if before else None)
-        release = _packed(settings, hands, name, say, parallelism=parallelism,
+        release = _packed(settings, hands, spec, say, parallelism=parallelism,
                           allow_dirty=bool(options["allow_dirty"]))
         refused = 0.0
         if live is not None:
@@ -133,7 +139,7 @@ def upgrade(settings: Settings, /, name: str, **options: Any) -> None:
         plan = decide_change(hands.place, Kind.UPGRADE, release, live, refused, wish)
         if _checked(hands, plan, console, manner, say, way_back=not options["no_way_back"]):
             hands.begin(plan, Kind.UPGRADE, manner.reason, say)
-            _print_running(console, manner, release, plan, begun)
+            _print_running(hands, plan, console, manner, begun)
 
 
 @click.command()
@@ -154,7 +160,7 @@ def rollback(settings: Settings, /, name: str, to: int | None, **options: Any) -
             console.print(escape(f"{plan.note[:1].upper()}{plan.note[1:]}."))
         if _checked(hands, plan, console, manner, say):
             hands.begin(plan, Kind.ROLLBACK, manner.reason, say)
-            _print_running(console, manner, plan.release, plan, begun)
+            _print_running(hands, plan, console, manner, begun)
 
 
 @click.command()
@@ -184,7 +190,7 @@ def scale(settings: Settings, /, name: str, parallelism: int, **options: Any) ->
         plan = decide_change(hands.place, Kind.SCALE, release, live, 0.0, wish)
         if _checked(hands, plan, console, manner, say):
             hands.begin(plan, Kind.SCALE, manner.reason, say)
-            _print_running(console, manner, release, plan, begun)
+            _print_running(hands, plan, console, manner, begun)
 
 
 @contextmanager
@@ -208,11 +214,11 @@ def saying(console: Console, manner: Manner) -> Iterator[Say]:
 
 
 def _packed(
-    settings: Settings, hands: Held, name: str, say: Say, *, allow_dirty: bool,
+    settings: Settings, hands: Held, spec: JobSpec, say: Say, *, allow_dirty: bool,
     parallelism: int | None,
 ) -> Release:
-    say(f"packing the code of {name}")
-    return make_release(settings, hands.desk.store, name, parallelism=parallelism,
+    say(f"packing the code of {spec.name}")
+    return make_release(settings, hands.desk.store, spec, parallelism=parallelism,
                         allow_dirty=allow_dirty or settings.allow_dirty)
 
 
@@ -226,8 +232,7 @@ def _checked(
     say("checking")
     if not manner.dry_run:
         settle_pending(hands.place, plan.release.job)
-    checks = preflight(plan, gather(hands.desk.settings, hands.place, plan, graph,
-                                    hands.desk.store))
+    checks = preflight(plan, gather(hands.desk.settings, hands.place, plan, graph))
     if not way_back:
         checks = [check for check in checks if check.name != "way back"]
     bad = [check for check in checks if check.verdict is Verdict.BAD]
@@ -258,24 +263,27 @@ def _show(console: Console, plan: Plan, checks: list[Check], manner: Manner) -> 
             (check.name, f"[{_STYLES[check.verdict]}]{check.verdict}[/]", escape(check.found),
              escape(check.way_out)) for check in shown
         ])
-    if plan.note and plan.kind is Kind.DEPLOY:
-        console.print(escape(f"Warning: {plan.note}."), style="yellow")
     if not quiet:
         for number, line in enumerate(plan.lines(), 1):
             console.print(escape(f"{number}. {line}"))
 
 
 def _print_running(
-    console: Console, manner: Manner, release: Release, plan: Plan, begun: float
+    hands: Held, plan: Plan, console: Console, manner: Manner, begun: float
 ) -> None:
-    purpose = spec_from_json(release.spec).purpose
+    release, spec = plan.release, spec_from_json(plan.release.spec)
     seconds = time.monotonic() - begun
+    sight = hands.place.eyes.sight(plan.flink_job, spec.health)
     if manner.as_json:
         print_json({"job": release.job, "id": plan.flink_job, "version": release.version,
-                    "archive": release.archive, "seconds": round(seconds, 1)})
-    else:
-        console.print(f"{release.job} runs as job {plan.flink_job} after {seconds:.1f} s:"
-                      f" {purpose}.")
+                    "archive": release.archive, "seconds": round(seconds, 1),
+                    "judged": sight.judged, "refused": sight.refused})
+        return
+    console.print(f"{release.job} runs as job {plan.flink_job} after {seconds:.1f} s:"
+                  f" {spec.purpose}.")
+    refused = refusals(sight, spec.health.max_refused)
+    if refused is not None:
+        console.print(f"Warning: {refused}. `sluice dlq list` shows why.", style="yellow")
 
 
 def _manner(options: dict[str, Any]) -> Manner:
@@ -289,7 +297,3 @@ def _wish(options: dict[str, Any]) -> Wish:
         allow_dropped=bool(options["allow_dropped"]),
         watch_seconds=options["watch_seconds"], max_age_seconds=options.get("max_age"),
     )
-
-
-def _nothing(job: str) -> Release:
-    return Release(job, "", "", {}, {}, 1)

@@ -90,10 +90,10 @@ def show(settings: Settings, name: str, *, as_json: bool) -> None:
 @click.pass_obj
 def plan(settings: Settings, name: str, *, as_json: bool) -> None:
     """Draw the operators of a job with their uids, as Flink would run it; starts nothing."""
-    find_spec(settings.source, name)
+    spec = find_spec(settings.source, name)
     with open_desk(settings) as desk, progress_line(quiet=as_json) as say:
         say(f"packing the code of {name}")
-        release = make_release(settings, desk.store, name, allow_dirty=True)
+        release = make_release(settings, desk.store, spec, allow_dirty=True)
         say("Flink's client builds its graph")
         graph = desk.place.prepare(release, new_id()).graph()
     if as_json:

@@ -4,7 +4,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import psycopg
@@ -115,11 +114,6 @@ def _require_tables(connection: Connection) -> None:
 def as_json(value: object) -> Jsonb:
     """Return a value as the driver writes it into a jsonb column."""
     return Jsonb(value, dumps=lambda content: json.dumps(content, default=str))
-
-
-def moment(seconds: float) -> datetime:
-    """Return a time that a database understands."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _line(error: Exception) -> str:

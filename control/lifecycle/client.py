@@ -6,25 +6,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from control.archive.packages import PACKAGES
 from control.archive.store import ArchiveStore
 from control.errors import TimedOutError
-from control.flink_command import client_command, client_failure, connector_jars
+from control.flink_command import (
+    ClientCommand,
+    client_command,
+    client_failure,
+    connector_jars,
+)
 from control.lifecycle.deployments import Release
 from control.lifecycle.graph import Graph, graph_from_json
 from control.lifecycle.releases import unpacked, worker_packages
 from control.settings import Settings
 from control.stack.context import open_stack
-from jobs.order import Go, Order, read_graph, write_go
+from jobs.order import Go, Order, is_done, read_graph, write_go
 
 _BUILD_SECONDS = 180
 _SUBMIT_SECONDS = 120
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
+_END_SECONDS = 15
 _TIED = Path(__file__).with_name("tied.py")
 
 
@@ -44,9 +50,7 @@ class Prepared(Protocol):
 class Clients(Protocol):
     """Prepares jobs."""
 
-    def prepare(
-        self, release: Release, flink_job: str, tells: Mapping[str, str] = MappingProxyType({})
-    ) -> Prepared:
+    def prepare(self, release: Release, flink_job: str) -> Prepared:
         """Begin to build a release, to be submitted under this id."""
 
 
@@ -57,9 +61,7 @@ class FlinkClients:
         self._settings = settings
         self._store = store
 
-    def prepare(
-        self, release: Release, flink_job: str, tells: Mapping[str, str] = MappingProxyType({})
-    ) -> "PreparedClient":
+    def prepare(self, release: Release, flink_job: str) -> "PreparedClient":
         """Begin to build a release, to be submitted under this id."""
         code = unpacked(self._store, release.archive, self._settings.cache_dir)
         context = open_stack(self._settings).context
@@ -78,29 +80,31 @@ class FlinkClients:
             },
             tells={
                 "sluice.job": release.job, "sluice.archive": release.archive,
-                "sluice.version": release.version, **tells,
+                "sluice.version": release.version,
             },
         ).write()
         command = client_command(
             self._settings, ["-pym", "jobs.driver", str(order)],
             more={"PYTHONPATH": os.pathsep.join([str(code), str(code / PACKAGES)])},
         )
-        return PreparedClient(release.job, folder, code, command.arguments, command.environment)
+        return PreparedClient(release.job, folder, code, command)
 
 
 class PreparedClient:
     """Flink's client as a process that ends with this one."""
 
     def __init__(
-        self, job: str, folder: Path, code: Path, arguments: tuple[str, ...],
-        environment: Mapping[str, str],
+        self, job: str, folder: Path, code: Path, command: ClientCommand
     ) -> None:
         self._job = job
         self._folder = folder
+        self._classes = command.classes
+        self._submitted = False
         self._output = (folder / "output.log").open("w+b")
         self._process = subprocess.Popen(
-            [sys.executable, "-S", str(_TIED), str(os.getpid()), *arguments],
-            env=dict(environment), cwd=code, stdin=subprocess.DEVNULL,
+            [sys.executable, "-S", str(_TIED), str(os.getpid()),
+             *command.arguments],
+            env=dict(command.environment), cwd=code, stdin=subprocess.DEVNULL,
             stdout=self._output, stderr=subprocess.STDOUT,
         )
 
@@ -113,23 +117,28 @@ class PreparedClient:
         """Submit it, from a state; return when Flink has it."""
         self.graph()
         write_go(self._folder, Go(savepoint, allow_dropped))
-        code = self._await("submitted", _SUBMIT_SECONDS, self._ended)
-        output = self._text()
-        self.close()
-        if code != [0]:
-            raise client_failure(self._job, output)
+        self._submitted = self._await("submitted", _SUBMIT_SECONDS, self._is_submitted)
+        if not self._submitted:
+            raise client_failure(self._job, self._text())
 
     def close(self) -> None:
         """Forget it, if it was not submitted."""
+        if self._submitted:
+            # It has nothing more to do than to end, and to write down its classes.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+                self._classes.keep()
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
         self._output.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _ended(self) -> list[int] | None:
+    def _is_submitted(self) -> bool | None:
         code = self._process.poll()
-        return None if code is None else [code]
+        if code is not None:
+            return code == 0
+        return True if is_done(self._folder) else None
 
     def _await(self, what: str, seconds: float, look: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + seconds

@@ -34,16 +34,20 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
+def refuse_running(job: str, live: FlinkJob | None) -> None:
+    """Refuse to start a job that is there already."""
+    if live is not None:
+        message = f"{job} is there already: job {live.id}, {live.state.lower()}."
+        raise RefusedError(
+            message, f"Nothing was started. `sluice upgrade {job}` puts this version in its place."
+        )
+
+
 def decide_deploy(
     place: Workplace, release: Release, live: FlinkJob | None, wish: Wish
 ) -> Plan:
     """Decide how to start a job that does not run."""
-    if live is not None:
-        message = f"{release.job} is there already: job {live.id}, {live.state.lower()}."
-        raise RefusedError(
-            message, f"Nothing was started. `sluice upgrade {release.job}` puts this version in"
-                     " its place."
-        )
+    refuse_running(release.job, live)
     path = _address(place, release.job, wish.start_from)
     note = ""
     last = last_state(place, release.job)
@@ -151,8 +155,9 @@ def _processed_again(place: Workplace, target: Deployment, path: str) -> str:
 def _watch(release: Release, refused: float, wish: Wish, *, short: bool = False) -> Watch:
     found = watch_for(spec_from_json(release.spec), refused)
     if short:
-        # Nothing ran before that one could return to: it is enough that it runs.
-        found = replace(found, checkpoints=1, seconds=0.0)
+        # Nothing ran before that one could return to, or compare it with: it is enough that it
+        # runs, whatever was sent to it.
+        found = replace(found, checkpoints=1, seconds=0.0, max_refused=1.0)
     return replace(
         found,
         seconds=found.seconds if wish.watch_seconds is None else wish.watch_seconds,

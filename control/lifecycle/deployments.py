@@ -122,11 +122,6 @@ class Deployments:
         """Return the last deployments, the newest first."""
         return self._many("%s::text IS NULL OR job = %s", [job, job], limit)
 
-    def archives(self) -> set[str]:
-        """Return the hashes of all archives that a deployment needs."""
-        return {row[0] for row in self._book.ask("SELECT DISTINCT archive"
-                                                 " FROM control.deployments")}
-
     def want(self, job: str, desired: Desired) -> None:
         """Write down what is wanted of a job."""
         self._book.ask(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from control.errors import SluiceError, TimedOutError
 from control.flink import FlinkAwayError, FlinkClient, FlinkUnknownError
-from control.flink_answers import Checkpoints
+from control.flink_answers import ENDED, Checkpoints
 from control.lifecycle.book import Clock
 from jobs.spec import Health
 
@@ -17,7 +17,6 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.1
 # A JobManager that has just come back may not have found its jobs yet.
 _UNKNOWN_SECONDS = 5.0
-_ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Sight:
     @property
     def is_over(self) -> bool:
         """Whether it will never run again by itself."""
-        return self.state in _ENDED
+        return self.state in ENDED
 
     @property
     def share_refused(self) -> float:
@@ -99,6 +98,13 @@ class Eyes:
         self._clock.sleep(self._refresh + 0.2)
         return self.patiently(lambda: self.flink.checkpoints(job))
 
+    def savepoint_size(self, job: str, path: str) -> int | None:
+        """Return how large a savepoint of a job is, where Flink still tells."""
+        found = self.patiently(lambda: _or_none(partial(self.flink.checkpoints, job)))
+        last = found.last_savepoint if found is not None else None
+        same = last is not None and last.path.rstrip("/") == path.rstrip("/")
+        return last.size if last is not None and same else None
+
     def exception(self, job: str) -> str | None:
         """Return why a job has just failed, as soon as Flink tells."""
         deadline = self._clock.now() + self._refresh + 1
@@ -116,7 +122,7 @@ class Eyes:
             state = self.flink.state(job)
             if state is not None:
                 unknown_since.clear()
-                return [state] if state in _ENDED else None
+                return [state] if state in ENDED else None
             unknown_since.append(self._clock.now())
             return [None] if self._clock.now() - unknown_since[0] > _UNKNOWN_SECONDS else None
 

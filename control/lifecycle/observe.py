@@ -4,7 +4,6 @@ import httpx
 import psycopg
 from kafka.errors import KafkaError
 
-from control.archive.store import ArchiveStore
 from control.database import connect
 from control.errors import SluiceError
 from control.kafka import admin_client
@@ -20,15 +19,13 @@ from control.stack.context import open_stack
 from jobs.spec import JobSpec, spec_from_json
 
 
-def gather(
-    settings: Settings, place: Workplace, plan: Plan, graph: Graph, store: ArchiveStore
-) -> Facts:
+def gather(settings: Settings, place: Workplace, plan: Plan, graph: Graph) -> Facts:
     """Look at everything that the preflight judges."""
     spec = spec_from_json(plan.release.spec)
     cluster = place.eyes.flink.cluster()
     running = plan.suspend.flink_job
     sight = place.eyes.sight(running, spec.health) if running else None
-    state, origin, wrote = _state(settings, place, plan)
+    state, wrote = _state(settings, place, plan)
     return Facts(
         flink_version=cluster.version,
         free_slots=cluster.free_slots,
@@ -38,18 +35,16 @@ def gather(
         migration=_migration(settings),
         graph=graph,
         state=state,
-        state_from=origin,
         wrote=wrote,
         job_state=sight.state if sight else None,
         exception=sight.exception if sight else None,
         savepoints_under_way=len(place.savepoints.pending(plan.release.job)),
-        archive_kept=store.has(plan.release.archive),
     )
 
 
 def _state(
     settings: Settings, place: Workplace, plan: Plan
-) -> tuple[tuple[OperatorState, ...] | None, str, JobSpec | None]:
+) -> tuple[tuple[OperatorState, ...] | None, JobSpec | None]:
     """Return the state that will be restored, where that was read, and who wrote it."""
     path = plan.restore.path
     if plan.restore.suspended and plan.suspend.flink_job:
@@ -58,14 +53,14 @@ def _state(
         if newest is None:
             # It has not got as far as a checkpoint; what it looks like is known all the same.
             known = graph_from_json(wrote.graph) if wrote and wrote.graph else None
-            return _of_graph(known), "its graph", _spec(wrote)
+            return _of_graph(known), _spec(wrote)
         path = newest.path
     elif path is not None:
         savepoint = place.savepoints.at(path)
         wrote = (place.deployments.get(savepoint.deployment)
                  if savepoint and savepoint.deployment else None)
     else:
-        return None, "", None
+        return None, None
     context = open_stack(settings).context
     try:
         found = read_metadata(context, path)
@@ -77,7 +72,7 @@ def _state(
         if newest is None or newest.path == path:
             raise
         found = read_metadata(context, newest.path)
-    return found.operators, path, _spec(wrote)
+    return found.operators, _spec(wrote)
 
 
 def _of_graph(graph: Graph | None) -> tuple[OperatorState, ...] | None:

@@ -47,13 +47,11 @@ class Facts:
     graph: Graph
     # The state that will be restored, as far as it can be known now; None: it begins without.
     state: tuple[OperatorState, ...] | None
-    state_from: str
     # The version that wrote that state.
     wrote: JobSpec | None
     job_state: str | None
     exception: str | None
     savepoints_under_way: int
-    archive_kept: bool = True
 
 
 def preflight(plan: Plan, facts: Facts) -> list[Check]:
@@ -180,10 +178,11 @@ def _dropped(plan: Plan, _spec: JobSpec, facts: Facts) -> Sequence[Check]:
                   "Give the operator its old uid, or allow it to be dropped: --allow-dropped.")]
 
 
-def _empty(_plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
+def _empty(plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
     if facts.state is None:
-        return [Check("starts empty", Verdict.WARNING, "all of it: there is no state to go on"
-                      " from")] if spec.state else []
+        given_up = Verdict.WARNING if plan.note else Verdict.GOOD
+        return [Check("starts empty", given_up, plan.note or "all of it, for the first time")] \
+            if spec.state else []
     known = {state.id for state in facts.state}
     wanted = {part.uid for part in spec.state}
     fresh = [operator.title for operator in facts.graph.operators

@@ -60,13 +60,12 @@ def find_spec(source: Path, job: str) -> JobSpec:
 
 
 def make_release(
-    settings: Settings, store: ArchiveStore, job: str, *, allow_dirty: bool,
+    settings: Settings, store: ArchiveStore, spec: JobSpec, *, allow_dirty: bool,
     parallelism: int | None = None,
 ) -> Release:
-    """Pack the source tree, keep the archive, and return what can be started."""
+    """Pack the source tree that has this job, keep the archive, and return what can be started."""
     tree = SourceTree(settings.source)
     tree.require_clean(allow_dirty)
-    spec = find_spec(settings.source, job)
     manifest = {"commit": tree.commit(), "changed": tree.changes()}
     with tempfile.TemporaryDirectory(prefix="sluice-pack-") as folder:
         archive = pack(tree, Path(folder), manifest, _PACKAGES)
@@ -75,7 +74,7 @@ def make_release(
         unpack(archive, _unpacked_folder(settings.cache_dir))
     chosen = job_settings(settings, spec)
     return Release(
-        job, archive.hash, version_of(archive.hash, chosen), spec.as_json(), chosen,
+        spec.name, archive.hash, version_of(archive.hash, chosen), spec.as_json(), chosen,
         parallelism or job_parallelism(settings, spec),
     )
 

@@ -28,10 +28,6 @@ class StepFailedError(SluiceError):
         self.result = result
 
 
-class UnfinishedError(SluiceError):
-    """Something needed is away: the operation stays where it is, to be resumed."""
-
-
 class Guard(Protocol):
     """Tells whether this command still holds the job."""
 
@@ -88,7 +84,7 @@ class Run:
         number = self.operation.number
         try:
             result = act(meant)
-        except (FlinkAwayError, UnfinishedError):
+        except FlinkAwayError:
             raise
         except SluiceError as error:
             self._guard.check()

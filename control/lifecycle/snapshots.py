@@ -1,15 +1,14 @@
 """Take, verify and delete savepoints of running jobs."""
 
 import uuid
-from pathlib import Path
 
 from control.errors import RefusedError, SluiceError
 from control.flink import FlinkUnknownError
 from control.flink_words import reason
 from control.lifecycle.savepoints import Savepoint
 from control.lifecycle.words import Event, Origin, SavepointState
-from control.lifecycle.workplace import Workplace
-from control.savepoint_metadata import SavepointMetadata, read_metadata
+from control.lifecycle.workplace import Workplace, trigger_folder
+from control.savepoint_metadata import SavepointMetadata, local_path, read_metadata
 from control.stack.component import StackContext
 
 _SECONDS = 600
@@ -21,8 +20,7 @@ def take_savepoint(place: Workplace, job: str, flink_job: str, origin: Origin) -
     deployment = place.deployments.of_flink_job(flink_job)
     number = place.savepoints.begin(job, flink_job, trigger, origin,
                                     deployment.number if deployment else None)
-    folder = (f"{place.savepoint_folder.rstrip('/')}/{job}/{trigger}"
-              if place.savepoint_folder else None)
+    folder = trigger_folder(place.savepoint_folder, job, trigger)
     flink = place.eyes.flink
     try:
         place.eyes.patiently(lambda: flink.savepoint(flink_job, trigger, folder))
@@ -41,8 +39,7 @@ def take_savepoint(place: Workplace, job: str, flink_job: str, origin: Origin) -
         _failed(place, job, trigger, why)
         message = f"The savepoint of {job} failed: {why}"
         raise SluiceError(message, "The job runs on. Mend the cause and try again.")
-    last = place.eyes.patiently(lambda: flink.checkpoints(flink_job)).last_savepoint
-    size = last.size if last is not None and last.path == outcome.path else None
+    size = place.eyes.savepoint_size(flink_job, outcome.path)
     place.savepoints.complete(trigger, outcome.path, size)
     place.ledger.tell(job, Event.SAVEPOINT_TAKEN, f"{number}: {outcome.path}")
     found = place.savepoints.get(number)
@@ -105,9 +102,8 @@ def verify_savepoint(
 
 def is_lost(path: str) -> bool:
     """Tell whether a savepoint on this machine is surely gone."""
-    if not path.startswith("file:"):
-        return False
-    return not (Path("/" + path.removeprefix("file:").lstrip("/")) / "_metadata").is_file()
+    home = local_path(path)
+    return home is not None and not (home / "_metadata").is_file()
 
 
 def mark_lost(place: Workplace, savepoint: Savepoint) -> None:

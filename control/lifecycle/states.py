@@ -1,11 +1,11 @@
 """Where the last state of a job lies."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from control.lifecycle.deployments import Deployment
 from control.lifecycle.words import SavepointState
 from control.lifecycle.workplace import Workplace
+from control.savepoint_metadata import local_path
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ def state_of(place: Workplace, deployment: Deployment) -> str | None:
     kept = kept_checkpoint(place.checkpoint_folder, job)
     if savepoint is None or savepoint.state is not SavepointState.THERE:
         return kept
-    if kept is not None and savepoint.completed_at is not None:
+    home = local_path(kept) if kept is not None else None
+    if home is not None and savepoint.completed_at is not None:
         # A job that ran on after its savepoint has done what the savepoint does not know.
-        at = (Path(kept.removeprefix("file:")) / "_metadata").stat().st_mtime
+        at = (home / "_metadata").stat().st_mtime
         if at > savepoint.completed_at.timestamp():
             return kept
     return savepoint.path
@@ -45,11 +46,11 @@ def state_of(place: Workplace, deployment: Deployment) -> str | None:
 
 def kept_checkpoint(folder: str | None, flink_job: str) -> str | None:
     """Return the newest checkpoint that Flink kept of a job, where this machine can look."""
-    if folder is None or not folder.startswith("file:"):
+    home = local_path(folder) if folder is not None else None
+    if home is None:
         return None
-    home = Path("/" + folder.removeprefix("file:").lstrip("/")) / flink_job
     found = [
         (int(path.parent.name.removeprefix("chk-")), path.parent)
-        for path in home.glob("chk-*/_metadata")
+        for path in home.glob(f"{flink_job}/chk-*/_metadata")
     ]
     return f"file:{max(found)[1]}" if found else None

@@ -8,11 +8,11 @@ from typing import Any
 
 from control.errors import SluiceError, TimedOutError
 from control.flink import FlinkConflictError, FlinkUnknownError
-from control.flink_answers import Checkpoint, Checkpoints
+from control.flink_answers import ENDED, Checkpoint, Checkpoints
 from control.flink_words import reason
 from control.lifecycle.plan import How
 from control.lifecycle.words import Origin
-from control.lifecycle.workplace import Workplace
+from control.lifecycle.workplace import Workplace, trigger_folder
 
 # A savepoint of much state takes its time; a job that is stuck takes for ever.
 _STOP_SECONDS = 600
@@ -46,7 +46,7 @@ def _stop(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any]:
         )
         path = _stop_once(place, job, trigger, meant)
         if path is not None:
-            size = _size(place, job, path)
+            size = place.eyes.savepoint_size(job, path)
             place.savepoints.complete(trigger, path, size)
             return {"path": path, "size": size}
     message = f"Job {job} lost its JobManager {_ATTEMPTS} times while it was being stopped."
@@ -57,7 +57,8 @@ def _stop_once(
     place: Workplace, job: str, trigger: str, meant: Mapping[str, Any]
 ) -> str | None:
     """Stop with one trigger; return the path, or None when the JobManager forgot about it."""
-    flink, folder = place.eyes.flink, _folder(meant, trigger)
+    flink = place.eyes.flink
+    folder = trigger_folder(meant.get("folder"), str(meant["job"]), trigger)
     try:
         place.eyes.patiently(
             lambda: flink.stop(job, trigger, drain=bool(meant.get("drain")), folder=folder)
@@ -81,7 +82,7 @@ def _stop_once(
     failure = outcome.failure or "no word"
     created = _CREATED.search(f"{failure} ")
     if created is None:
-        if place.eyes.state(job) in {None, "FINISHED", "FAILED", "CANCELED"}:
+        if place.eyes.state(job) in {None, *ENDED}:
             # Stopped before, by a trigger that Flink has forgotten since; or it ended by itself.
             return _after_forgetting(place, job, trigger, folder)
         place.savepoints.fail(trigger, reason(failure))
@@ -97,7 +98,7 @@ def _after_forgetting(
 ) -> str | None:
     """Find out what became of a trigger that Flink does not know, or a job that is over."""
     state = place.eyes.state(job)
-    if state not in {None, "FINISHED", "FAILED", "CANCELED"}:
+    if state not in {None, *ENDED}:
         place.savepoints.fail(trigger, "the JobManager was started anew meanwhile")
         # It is back, and so is the job: once more, as soon as all of it runs.
         place.eyes.wait(f"running again (job {job})", _CANCEL_SECONDS,
@@ -129,7 +130,7 @@ def _cancel_keeping(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any
     if snapshot is None:
         message = f"Job {job} has no completed checkpoint to go on from."
         raise NothingToKeepError(message, "Wait for one, or start without state: --fresh.")
-    if state not in {"CANCELED", "FAILED", "FINISHED"}:
+    if state not in ENDED:
         age = place.clock.now() - snapshot.at / 1000
         if snapshot.at and age > float(meant["max_age_seconds"]):
             message = f"The last checkpoint of job {job} is {age:.0f} s old."
@@ -192,17 +193,3 @@ def attempt_of(trigger: str, attempt: int) -> str:
     if attempt == 0:
         return trigger
     return hashlib.md5(f"{trigger} {attempt}".encode(), usedforsecurity=False).hexdigest()
-
-
-def _folder(meant: Mapping[str, Any], trigger: str) -> str | None:
-    """Return a folder of the trigger's own: its savepoint is found even if Flink forgets it."""
-    base = meant.get("folder")
-    return f"{str(base).rstrip('/')}/{meant['job']}/{trigger}" if base else None
-
-
-def _size(place: Workplace, job: str, path: str) -> int | None:
-    try:
-        last = place.eyes.flink.checkpoints(job).last_savepoint
-    except SluiceError:
-        return None
-    return last.size if last is not None and last.path.rstrip("/") == path.rstrip("/") else None

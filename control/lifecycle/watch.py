@@ -1,10 +1,10 @@
 """Judge whether a version of a job is well, while it runs."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from control.errors import SluiceError
+from control.flink_answers import ENDED
 from control.lifecycle.eyes import Sight
 from control.lifecycle.plan import Watch
 from control.lifecycle.run import Say
@@ -35,14 +35,19 @@ def watch_for(spec: JobSpec, refused_before: float) -> Watch:
 def illness(sight: Sight, watch: Watch) -> str | None:
     """Return what is wrong with a job, if anything is."""
     why = f": {sight.exception}" if sight.exception else ""
-    if sight.state in {"FAILED", "CANCELED", "FINISHED"}:
+    if sight.state in ENDED:
         return f"it {sight.state.lower()}{why}"
     if sight.restarts > watch.max_restarts:
         return f"it was restarted {sight.restarts} times{why}"
-    if sight.judged >= _ENOUGH and sight.share_refused > watch.max_refused:
-        return (f"it refused {sight.refused:,} of {sight.judged:,} messages"
-                f" ({sight.share_refused:.1%}; {watch.max_refused:.1%} is allowed)")
-    return None
+    return refusals(sight, watch.max_refused)
+
+
+def refusals(sight: Sight, allowed: float) -> str | None:
+    """Return how much a job refused, where that is more than is allowed."""
+    if sight.judged < _ENOUGH or sight.share_refused <= allowed:
+        return None
+    return (f"it refused {sight.refused:,} of {sight.judged:,} messages"
+            f" ({sight.share_refused:.1%}; {allowed:.1%} is allowed)")
 
 
 def lacking(sight: Sight, watch: Watch, first_lag: int | None, seconds: float) -> str | None:
@@ -124,8 +129,3 @@ def _look_until(
 def _worse(before: Sight, sight: Sight) -> Sight:
     """Return a look with the most restarts seen: another JobManager counts from zero again."""
     return replace(sight, restarts=max(before.restarts, sight.restarts))
-
-
-def watch_from_json(content: Mapping[str, Any]) -> Watch:
-    """Read a watch that was kept."""
-    return Watch(**content)

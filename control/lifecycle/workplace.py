@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from control.lifecycle.book import Clock
 from control.lifecycle.client import Clients, Prepared
@@ -10,15 +9,21 @@ from control.lifecycle.deployments import Deployments, Release
 from control.lifecycle.eyes import Eyes
 from control.lifecycle.ledger import Ledger
 from control.lifecycle.savepoints import Savepoints
+from control.savepoint_metadata import local_path
 
 
 def kept_in(folder: str | None) -> str | None:
     """Return the savepoint in a folder that is a trigger's own, where this machine can look."""
-    if folder is None or not folder.startswith("file:"):
+    path = local_path(folder) if folder is not None else None
+    if path is None:
         return None
-    path = Path("/" + folder.removeprefix("file:").lstrip("/"))
     found = sorted(path.glob("savepoint-*/_metadata"))
     return f"file:{found[-1].parent}" if found else None
+
+
+def trigger_folder(base: str | None, job: str, trigger: str) -> str | None:
+    """Return a folder of a trigger's own: its savepoint is found even if Flink forgets it."""
+    return f"{base.rstrip('/')}/{job}/{trigger}" if base else None
 
 
 @dataclass
@@ -39,11 +44,10 @@ class Workplace:
     find_kept: Callable[[str | None], str | None] = kept_in
     _prepared: dict[str, Prepared] = field(default_factory=dict)
 
-    def prepare(self, release: Release, flink_job: str, operation: int | None = None) -> Prepared:
+    def prepare(self, release: Release, flink_job: str) -> Prepared:
         """Return the client that will start a release under an id; begun only once."""
         if flink_job not in self._prepared:
-            tells = {} if operation is None else {"sluice.operation": str(operation)}
-            self._prepared[flink_job] = self.clients.prepare(release, flink_job, tells)
+            self._prepared[flink_job] = self.clients.prepare(release, flink_job)
         return self._prepared[flink_job]
 
     def close(self) -> None:

@@ -1,9 +1,8 @@
 """A control plane in memory: its tables, clients that submit to the fake Flink, crashes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
 from control.errors import SluiceError
@@ -255,9 +254,7 @@ class FakeClients:
     refusals: dict[str, SluiceError] = field(default_factory=dict)
     prepared: list[str] = field(default_factory=list)
 
-    def prepare(
-        self, release: Release, flink_job: str, tells: Mapping[str, str] = MappingProxyType({})
-    ) -> "FakePrepared":
+    def prepare(self, release: Release, flink_job: str) -> "FakePrepared":
         self.prepared.append(flink_job)
         return FakePrepared(self, release, flink_job)
 
@@ -388,5 +385,3 @@ def last_operation(plane: Plane) -> Operation:
     """Return the newest operation."""
     return plane.ledger.operations[max(plane.ledger.operations)]
 
-
-Faulty = Callable[[Plane], None]

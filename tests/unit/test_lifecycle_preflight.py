@@ -38,7 +38,7 @@ def plan(spec: JobSpec = SPEC, **more: object) -> Plan:
 def facts(**more: object) -> Facts:
     return replace(
         Facts("2.2.1", 3, 1, (), (), 8, Graph("process", tuple(map(operator, UIDS))),
-              tuple(map(state, UIDS)), "file:/chk-1", SPEC, "RUNNING", None, 0),
+              tuple(map(state, UIDS)), SPEC, "RUNNING", None, 0),
         **more,  # type: ignore[arg-type]
     )
 

@@ -40,6 +40,10 @@ def on_submit(plane: Plane, version: str, fault: str) -> None:
                               after=0.1, restarts=0)
         elif fault == "no checkpoint":
             job.completes_checkpoints = False
+        elif fault == "refuses":
+            job.vertex_metrics[job.vertices[0].name] = {
+                "0.sluice.events_in": 100, "0.sluice.events_refused": 100,
+            }
 
     plane.flink.when_submitted = give
 
@@ -89,6 +93,21 @@ def test_what_ran_a_while_is_taken_back_from_its_last_checkpoint(plane: Plane) -
     assert newest is not None
     assert plane.live_version() == "1"
     assert plane.flink.live("counting")[0].savepoint == newest.path
+
+
+def test_what_refuses_all_is_taken_back(plane: Plane) -> None:
+    on_submit(plane, "2", "refuses")
+    with pytest.raises(TakenBackError, match="refused 100 of 100"):
+        plane.upgrade()
+    assert plane.live_version() == "1"
+
+
+def test_a_first_deploy_may_refuse_all() -> None:
+    # Nothing ran before that took more of it: what was sent may be at fault.
+    plane = Plane()
+    on_submit(plane, "1", "refuses")
+    plane.deploy()
+    assert plane.live_version() == "1"
 
 
 def test_state_of_another_form_is_not_handed_back(plane: Plane) -> None:
