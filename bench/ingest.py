@@ -28,6 +28,7 @@ from tests.kit.stack import TestStack
 _PARTITIONS = 8
 _POLL_SECONDS = 0.5
 # A command of the tests' stack may take some minutes, not a quarter of an hour.
+_KINDS = ("uncommitted", "committed")
 _PIECE = 1_000_000
 # The part of a run that is behind the start of JVM, planner and compilers.
 _WARM = 0.4
@@ -164,7 +165,7 @@ def _picture(result: dict[str, Any], file: Path) -> None:
                                               for name, row in result["throughput"].items()]),
         Chart("Latency raw to clean, P99", "ms", [
             (f"{rate}, {kind}", row[kind]["p99"])
-            for rate, row in result["latency_ms"].items() for kind in row if kind != "sent_per_s"
+            for rate, row in result["latency_ms"].items() for kind in _KINDS
         ]),
     ], file.with_suffix(".svg"))
 
