@@ -121,6 +121,11 @@ class SavepointMetadata:
         """All its bytes of state; a file that other checkpoints share counts in full."""
         return self.inline_bytes + sum(file.size for file in self.files)
 
+    @property
+    def unseen(self) -> int:
+        """How many of its files lie where this machine cannot look."""
+        return sum(1 for file in self.files if file.local is None)
+
 
 def read_metadata(context: StackContext, path: str) -> SavepointMetadata:
     """Read what a savepoint holds: its folder, its file _metadata, or the address of either."""

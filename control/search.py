@@ -1,6 +1,7 @@
 """Elasticsearch as the control plane sees it: the template that every daily index follows."""
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpx
@@ -12,6 +13,15 @@ from control.settings import PROJECT_ROOT, public
 _TEMPLATE = "/_index_template/sluice-events"
 _FILE = PROJECT_ROOT / "schemas" / "search" / "events.json"
 _TIMEOUT_SECONDS = 15
+# Elasticsearch works best on a few megabytes at once, and takes a hundred at most.
+_BULK_BYTES = 4 * 2**20
+
+# Too much to do, or not able to for a moment: what was asked may be asked again.
+BUSY = frozenset({429, 503})
+
+
+class BusyError(SluiceError):
+    """Elasticsearch cannot do it just now."""
 
 
 def wanted_template() -> dict[str, Any]:
@@ -42,10 +52,34 @@ def count_documents(url: SecretStr) -> int:
 
 def ask(method: str, url: SecretStr, path: str, body: object = None) -> dict[str, Any]:
     """Ask Elasticsearch; what is not there is an empty answer."""
+    return _answer(method, url, path, json=body)
+
+
+def write_bulk(
+    url: SecretStr, operations: Iterable[Sequence[object]]
+) -> list[dict[str, Any]]:
+    """Send operations, each an action and perhaps a document; return what became of each."""
+    answers: list[dict[str, Any]] = []
+    block = bytearray()
+    for operation in operations:
+        block += b"".join(json.dumps(line).encode() + b"\n" for line in operation)
+        if len(block) >= _BULK_BYTES:
+            answers += _send_bulk(url, bytes(block))
+            block.clear()
+    return answers + _send_bulk(url, bytes(block)) if block else answers
+
+
+def _send_bulk(url: SecretStr, block: bytes) -> list[dict[str, Any]]:
+    answer = _answer("POST", url, "/_bulk", content=block,
+                     headers={"content-type": "application/x-ndjson"})
+    return [next(iter(item.values())) for item in answer["items"]]
+
+
+def _answer(method: str, url: SecretStr, path: str, **request: Any) -> dict[str, Any]:
     try:
         answer = httpx.request(
-            method, f"{url.get_secret_value().rstrip('/')}{path}", json=body,
-            timeout=_TIMEOUT_SECONDS,
+            method, f"{url.get_secret_value().rstrip('/')}{path}", timeout=_TIMEOUT_SECONDS,
+            **request,
         )
     except httpx.HTTPError as error:
         message = f"Elasticsearch at {public(url)} does not answer: {error}"
@@ -53,10 +87,11 @@ def ask(method: str, url: SecretStr, path: str, body: object = None) -> dict[str
     if answer.status_code == httpx.codes.NOT_FOUND:
         return {}
     if not answer.is_success:
+        kind = BusyError if answer.status_code in BUSY else SluiceError
         message = (
             f"Elasticsearch at {public(url)} refused {method} {path}:"
             f" {answer.status_code} {answer.text[:300]}"
         )
-        raise SluiceError(message, "`sluice stack logs elasticsearch` may tell why.")
+        raise kind(message, "`sluice stack logs elasticsearch` may tell why.")
     content: dict[str, Any] = answer.json()
     return content

@@ -3,16 +3,23 @@
 import json
 import sys
 
-from jobs.spec import Health, JobSpec, Output, StatePart
+from jobs.spec import TRANSACTIONS, Health, JobSpec, Output, OutputKind, StatePart
+from udfs.reasons import Stage
 
 _OFFSETS = "kafka-offsets/1"
-_TRANSACTIONS = "kafka-transactions/1"
+_TRANSACTIONS = f"{TRANSACTIONS}/1"
 _SEEN = "sql-first-row/1"
 
-_LETTERS = Output(
-    "events.dlq", harmless=False,
-    again="a letter may be written twice; `sluice dlq` shows both",
-)
+
+def _letters(*stages: Stage) -> Output:
+    """Return the dead letters of a job's own stages."""
+    return Output(
+        "events.dlq", harmless=False,
+        again="a letter may be written twice; `sluice dlq` shows both",
+        identity=("stage", "source_topic", "source_time", "payload"), of_the_run=("failed_at",),
+        time="source_time", whose="stage", own=tuple(stage.value for stage in stages),
+    )
+
 
 # Flink SQL names its operators by their place in the plan: another step in front of one moves its
 # state away, which the preflight of an upgrade notices.
@@ -33,8 +40,9 @@ JOBS = (
                 "events.clean", harmless=False,
                 again="an event may be written twice, with the same id: timescale and search take"
                       " the second for the first, readers of committed events count it twice",
+                identity=("event_id",), of_the_run=("cleaned_at",), time="received_at",
             ),
-            _LETTERS,
+            _letters(Stage.INGEST, Stage.REFERENCE),
         ),
         mode="thread",
         state=(
@@ -50,6 +58,7 @@ JOBS = (
         parallelism_setting="ingest_parallelism",
         settings=("ingest_", "checkpoint_seconds", "buffer_timeout_ms", "transaction_timeout"),
         health=Health(judged=("sluice.events_in",), refused=("events_refused",)),
+        lanes=True,
     ),
     JobSpec(
         name="timescale",
@@ -57,8 +66,9 @@ JOBS = (
         module="jobs.timescale",
         inputs=("events.clean",),
         writes=(
-            Output("table events", harmless=True, again="the same rows are written again"),
-            _LETTERS,
+            Output("events", OutputKind.TABLE, harmless=True,
+                   again="the same rows are written again", time="cleaned_at"),
+            _letters(Stage.TIMESCALE),
         ),
         state=_SINK_STATE,
         schemas=("sluice.events.Clean", "sluice.events.DeadLetter"),
@@ -68,6 +78,7 @@ JOBS = (
                   "buffer_timeout_ms", "transaction_timeout", "ingest_dedupe_hours"),
         health=Health(judged=("sluice.events_written", "sluice.events_refused"),
                       refused=("sluice.events_refused",)),
+        lanes=True,
     ),
     JobSpec(
         name="search",
@@ -75,8 +86,9 @@ JOBS = (
         module="jobs.search",
         inputs=("events.clean",),
         writes=(
-            Output("index events-*", harmless=True, again="the same documents are written again"),
-            _LETTERS,
+            Output("events", OutputKind.INDEX, harmless=True,
+                   again="the same documents are written again", time="cleaned_at"),
+            _letters(Stage.SEARCH),
         ),
         state=_SINK_STATE,
         schemas=("sluice.events.Clean", "sluice.events.DeadLetter"),
@@ -85,6 +97,7 @@ JOBS = (
                   "transaction_timeout", "ingest_dedupe_hours"),
         health=Health(judged=("sluice.events_written", "sluice.events_refused"),
                       refused=("sluice.events_refused",)),
+        lanes=True,
     ),
 )
 

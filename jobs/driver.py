@@ -23,7 +23,9 @@ from control.errors import SluiceError
 from control.logs import configure_logging
 from control.settings import Settings, load_settings
 from jobs.catalogue import find_job
+from jobs.lane import LIVE, Lane, lane_from_json
 from jobs.order import Go, Order, read_go, write_done, write_graph
+from jobs.spec import TRANSACTIONS, JobSpec
 
 _OURS = ("jobs", "udfs")
 _POLL_SECONDS = 0.02
@@ -58,19 +60,22 @@ def main(what: str, *own: str) -> int:
     order = Order.read(Path(what)) if ordered else _own_order(what, own)
     settings = load_settings(**order.settings)
     configure_logging(settings.log_level, settings.log_format)
+    lane = LIVE if order.lane is None else lane_from_json(order.lane)
     job = find_job(order.job)
     if job is None:
         return _refuse(f"This version has no job {order.job}.")
     module: ModuleType = importlib.import_module(f"{job.module}_setup")
     try:
-        env = module.prepare(settings, order.jars)
+        env = module.prepare(settings, order.jars, lane)
     except SluiceError as error:
         return _refuse(f"{error.message} {error.hint}", int(error.exit_code))
     env.configure(_configuration(order.flink))
     env.get_config().set_global_job_parameters(dict(order.tells))
     stream_graph = env._generate_stream_graph(  # noqa: SLF001 - there is no other way to it
-        clear_transformations=True, job_name=job.name
+        clear_transformations=True, job_name=lane.own(job.name)
     )
+    if not lane.is_live:
+        _part_from_live(stream_graph, job, lane)
     if ordered:
         write_graph(order.folder, _describe(stream_graph, job.mode))
         go = _wait(order)
@@ -82,6 +87,19 @@ def main(what: str, *own: str) -> int:
         # To end takes this process, and Java around it, another second.
         write_done(order.folder)
     return 0
+
+
+def _part_from_live(stream_graph: Any, job: JobSpec, lane: Lane) -> None:
+    """Keep what writes transactions away from the live job's, which a copied state tells of.
+
+    With their state a sink would abort the transactions that the live job has open just now.
+    """
+    open_transactions = {part.uid for part in job.state if part.form.startswith(TRANSACTIONS)}
+    for node in stream_graph.getStreamNodes().toArray():
+        uid = node.getTransformationUID()
+        # The second half of a sink is named after the first.
+        if uid is not None and uid.rpartition(": ")[2] in open_transactions:
+            stream_graph.setTransformationUID(node.getId(), lane.own(uid))
 
 
 def _own_order(name: str, pairs: Sequence[str]) -> Order:

@@ -6,36 +6,44 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 
 from jobs.cleaning import CLEAN_TYPE, LETTERS, TENANTS, CleanEvents, CleaningPlan
-from jobs.kafka import create_topic_table, read_topic, write_topic
+from jobs.kafka import Delivery, create_topic_table, read_topic, write_topic
+from jobs.lane import Lane
 
 NAME = "ingest"
+# Its group, and the beginning of its transactions' names.
+_OWN = f"sluice-{NAME}"
 
 
 @dataclass(frozen=True)
 class IngestGraph:
     """Everything about the graph that can be set."""
 
+    lane: Lane
     cleaning: CleaningPlan
     bootstrap: str
     clean_topic: str
     letter_topic: str
-    group: str
-    transaction_prefix: str
     transaction_timeout_ms: int
     dedupe_hours: float
     # How long a watermark waits for stragglers, and for a partition that has nothing to say.
     out_of_order_seconds: float
     idle_seconds: float
 
+    def delivery(self, what: str) -> Delivery:
+        """Return how one of the outputs is written."""
+        return Delivery(
+            self.lane, self.bootstrap, f"{_OWN}-{what}", self.transaction_timeout_ms
+        )
+
 
 def build(env: StreamExecutionEnvironment, graph: IngestGraph) -> None:
     """Add the whole job to an environment."""
     raw = read_topic(
-        env, graph.bootstrap, graph.cleaning.raw_topic, graph.group, "events-raw"
+        env, graph.lane, graph.bootstrap, graph.cleaning.raw_topic, _OWN, "events-raw"
     )
     tenants = read_topic(
-        env, graph.bootstrap, graph.cleaning.reference_topic, graph.group,
-        "reference-tenants", from_start=True,
+        env, graph.lane, graph.bootstrap, graph.cleaning.reference_topic, _OWN,
+        "reference-tenants", whole=True,
     )
     clean = (
         raw.connect(tenants.broadcast(TENANTS))
@@ -44,8 +52,7 @@ def build(env: StreamExecutionEnvironment, graph: IngestGraph) -> None:
         .uid("clean")
     )
     write_topic(
-        clean.get_side_output(LETTERS), graph.bootstrap, graph.letter_topic,
-        f"{graph.transaction_prefix}-dlq", graph.transaction_timeout_ms, "events-dlq",
+        clean.get_side_output(LETTERS), graph.delivery("dlq"), graph.letter_topic, "events-dlq"
     )
     _write_unique(env, clean, graph)
 
@@ -75,8 +82,8 @@ def _write_unique(env: StreamExecutionEnvironment, clean: DataStream, graph: Ing
         .build()
     ))
     create_topic_table(
-        tables, "clean", "tenant_id STRING, message BYTES", graph.clean_topic, graph.bootstrap,
-        f"{graph.transaction_prefix}-clean", graph.transaction_timeout_ms, key="tenant_id",
+        tables, graph.delivery("clean"), "clean", "tenant_id STRING, message BYTES",
+        graph.clean_topic, key="tenant_id",
     )
     statements = tables.create_statement_set()
     statements.add_insert_sql("""

@@ -9,7 +9,8 @@ from control.settings import Settings
 from control.tenants import read_tenants
 from jobs.cleaning import CleaningPlan
 from jobs.driver import environment
-from jobs.ingest import NAME, IngestGraph, build
+from jobs.ingest import IngestGraph, build
+from jobs.lane import LIVE, Lane
 from jobs.setup import transaction_timeout
 from udfs.cleaner import Tenant
 from udfs.contract import load_contract
@@ -23,7 +24,9 @@ _MODE = "thread"
 _OUT_OF_ORDER_SECONDS = 5.0
 
 
-def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironment:
+def prepare(
+    settings: Settings, jars: Sequence[str], lane: Lane = LIVE
+) -> StreamExecutionEnvironment:
     """Return the environment that holds the whole job."""
     contract = load_contract(settings.schemas)
     with RegistryClient(settings.registry_url) as registry:
@@ -44,12 +47,11 @@ def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironme
     )
     env = environment(settings, jars, _MODE, settings.ingest_parallelism)
     build(env, IngestGraph(
+        lane=lane,
         cleaning=plan,
         bootstrap=settings.kafka_bootstrap,
         clean_topic="events.clean",
         letter_topic="events.dlq",
-        group=f"sluice-{NAME}",
-        transaction_prefix=f"sluice-{NAME}",
         transaction_timeout_ms=transaction_timeout(settings),
         dedupe_hours=settings.ingest_dedupe_hours,
         out_of_order_seconds=_OUT_OF_ORDER_SECONDS,

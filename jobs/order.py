@@ -28,6 +28,8 @@ class Order:
     flink: Mapping[str, str]
     # What Flink's own pages show of it.
     tells: Mapping[str, str]
+    # The lane that it runs in; none: it is the live job.
+    lane: Mapping[str, Any] | None = None
 
     def write(self) -> Path:
         """Write the order; return its file."""
@@ -37,7 +39,7 @@ class Order:
     def read(cls, file: Path) -> "Order":
         """Read an order; what a newer tool adds is passed over."""
         content = json.loads(file.read_text(encoding="utf-8"))
-        known = {name: content[name] for name in cls.__dataclass_fields__}
+        known = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
         return cls(**{**known, "folder": Path(known["folder"]), "jars": tuple(known["jars"])})
 
 

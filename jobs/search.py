@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.sink_basis import SinkBasis
 from udfs.batch_sink import BatchSink, CleanSchemas
-from udfs.documents import Document
+from udfs.documents import PREFIX, Document
 from udfs.patience import Patience
 from udfs.reasons import Stage
 from udfs.search_store import SearchStore
@@ -23,6 +23,8 @@ class SearchPlan:
     search: SearchAddress
     index: Mapping[str, Any]
     keep_days: int
+    # How the names of its indices begin.
+    indices: str = PREFIX
     # A repair overwrites what somebody has changed, and with that its version.
     versioned: bool = True
 
@@ -31,7 +33,8 @@ class SearchPlan:
         return self.basis.sink(Stage.SEARCH, "Elasticsearch", self._store)
 
     def _store(self, schemas: CleanSchemas, patience: Patience) -> SearchStore:
-        writer = SearchWriter(self.search, self.index)
+        writer = SearchWriter(self.search, self.index, self.indices)
         return SearchStore(
-            writer, schemas, self.keep_days, patience, versioned=self.versioned
+            writer, schemas, self.keep_days, patience, prefix=self.indices,
+            versioned=self.versioned,
         )

@@ -7,12 +7,15 @@ from pyflink.datastream import StreamExecutionEnvironment
 from control.errors import RefusedError
 from control.search import template_version, wanted_template
 from control.settings import Settings
+from jobs.lane import LIVE, Lane
 from jobs.search import NAME
 from jobs.sink_plans import search_plan
 from jobs.sink_setup import prepare_sink
 
 
-def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironment:
+def prepare(
+    settings: Settings, jars: Sequence[str], lane: Lane = LIVE
+) -> StreamExecutionEnvironment:
     """Return the environment that holds the whole job."""
     wanted = wanted_template()["version"]
     found = template_version(settings.elasticsearch_url)
@@ -23,6 +26,6 @@ def prepare(settings: Settings, jars: Sequence[str]) -> StreamExecutionEnvironme
         )
         raise RefusedError(message, "Run `sluice search maintain`, which puts it in place.")
     return prepare_sink(
-        settings, jars, NAME, settings.search_parallelism, settings.search_linger_ms,
-        search_plan(settings).open_sink,
+        settings, jars, lane, NAME, settings.search_parallelism, settings.search_linger_ms,
+        search_plan(settings, lane).open_sink,
     )

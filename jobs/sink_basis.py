@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from udfs.batch_sink import BatchSink, CleanSchemas, Store
+from udfs.batch_sink import BatchSink, CleanSchemas, Store, WritesNothing
 from udfs.contract import Contract
 from udfs.letters import LetterWriter
 from udfs.patience import Patience
@@ -24,6 +24,8 @@ class SinkBasis:
     topic: str
     max_bytes: int
     stall_seconds: float
+    # Otherwise all is read, judged, and written nowhere.
+    writes: bool = True
 
     def sink(
         self, stage: Stage, title: str, make: Callable[[CleanSchemas, Patience], Store[Item]]
@@ -31,5 +33,7 @@ class SinkBasis:
         """Return a sink over the store that `make` makes."""
         schemas = CleanSchemas(SchemaStore(self.registry), self.contract.clean)
         store = make(schemas, Patience(title, self.stall_seconds))
+        if not self.writes:
+            store = WritesNothing(store)
         letters = LetterWriter(self.contract, self.dead_letter_id, stage)
         return BatchSink(store, schemas, letters, self.topic, self.max_bytes)

@@ -9,7 +9,8 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
-from jobs.kafka import create_topic_table, read_topic
+from jobs.kafka import Delivery, create_topic_table, read_topic
+from jobs.lane import Lane
 from udfs.batch_sink import BatchSink
 
 
@@ -17,6 +18,7 @@ from udfs.batch_sink import BatchSink
 class SinkGraph:
     """Everything about the graph that can be set."""
 
+    lane: Lane
     name: str
     # Called in the worker: connections do not travel.
     open_sink: Callable[[], BatchSink[Any]]
@@ -74,8 +76,8 @@ def build_sink(env: StreamExecutionEnvironment, graph: SinkGraph) -> None:
     config.set("table.exec.state.ttl", f"{round(graph.letter_hours * 3600)} s")
     # Uncommitted: the store takes a second copy of an event for the first (docs/adr/0003).
     clean = read_topic(
-        env, graph.bootstrap, graph.clean_topic, f"sluice-{graph.name}", "events-clean",
-        committed_only=False,
+        env, graph.lane, graph.bootstrap, graph.clean_topic, f"sluice-{graph.name}",
+        "events-clean", committed_only=False,
     )
     write = udf(
         WriteEvents(graph.open_sink), result_type=DataTypes.STRING(), func_type="pandas",
@@ -90,8 +92,10 @@ def build_sink(env: StreamExecutionEnvironment, graph: SinkGraph) -> None:
         .build()
     ))
     create_topic_table(
-        tables, "letters", "letter BYTES", graph.letter_topic, graph.bootstrap,
-        f"sluice-{graph.name}-dlq", graph.transaction_timeout_ms,
+        tables,
+        Delivery(graph.lane, graph.bootstrap, f"sluice-{graph.name}-dlq",
+                 graph.transaction_timeout_ms),
+        "letters", "letter BYTES", graph.letter_topic,
     )
     statements = tables.create_statement_set()
     # An event may come twice, when ingest took back what it had not committed: one letter tells.

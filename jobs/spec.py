@@ -1,8 +1,12 @@
 """What is known of a job without building it; written into the archive of its code."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import KW_ONLY, asdict, dataclass, fields
+from enum import StrEnum
 from typing import Any
+
+# How the form of a sink's open transactions begins.
+TRANSACTIONS = "kafka-transactions"
 
 
 @dataclass(frozen=True)
@@ -18,14 +22,41 @@ class StatePart:
     reads: tuple[str, ...] = ()
 
 
+class OutputKind(StrEnum):
+    """What a job writes into."""
+
+    TOPIC = "topic"
+    TABLE = "table"
+    # The daily indices behind an alias.
+    INDEX = "index"
+
+
 @dataclass(frozen=True)
 class Output:
     """Where a job writes, and what happens when it writes something a second time."""
 
     name: str
+    kind: OutputKind = OutputKind.TOPIC
+    _: KW_ONLY
     # Whether going back to an older state, and so writing again, changes nothing for readers.
     harmless: bool
     again: str
+    # How what two runs wrote is compared: what makes a record the same one, which of its fields
+    # tell of the run and not of the message. Without them the whole record is both. A row and a
+    # document have a key of their own.
+    identity: tuple[str, ...] = ()
+    of_the_run: tuple[str, ...] = ()
+    # The field with the time of what it was made from, in microseconds; none: the record's own.
+    time: str = ""
+    # Where several jobs write: the field that tells which one wrote a record, and what it says in
+    # those of this job. Without them all records are its own.
+    whose: str = ""
+    own: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """How it is called in messages."""
+        return self.name if self.kind is OutputKind.TOPIC else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +78,10 @@ class Health:
 class UpgradePolicy:
     """How a new version is tried."""
 
+    # "savepoint", "last-state" or "shadow".
     strategy: str = "savepoint"
+    # How long a new version is tried beside the old one with "shadow".
+    trial_seconds: float = 60
     # Both must have passed before it counts as good.
     checkpoints: int = 3
     watch_seconds: float = 30
@@ -80,11 +114,19 @@ class JobSpec:
     settings: tuple[str, ...] = ()
     health: Health = Health()
     upgrade: UpgradePolicy = UpgradePolicy()
+    # Whether its code can run in a lane beside itself; that which is older cannot.
+    lanes: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of where it writes."""
-        return tuple(output.name for output in self.writes)
+        """Where it writes, for a person."""
+        return tuple(output.title for output in self.writes)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that it reads and writes."""
+        written = (one.name for one in self.writes if one.kind is OutputKind.TOPIC)
+        return (*self.inputs, *written)
 
     def as_json(self) -> dict[str, Any]:
         """Return the spec as it is kept."""
@@ -95,7 +137,7 @@ def spec_from_json(content: Mapping[str, Any]) -> JobSpec:
     """Read a spec that another version of this code may have written."""
     values = _known(JobSpec, content)
     values["inputs"] = tuple(values.get("inputs", ()))
-    values["writes"] = tuple(Output(**_known(Output, one)) for one in values.get("writes", ()))
+    values["writes"] = tuple(_output(one) for one in values.get("writes", ()))
     values["state"] = tuple(
         StatePart(**{**_known(StatePart, one), "reads": tuple(one.get("reads", ()))})
         for one in values.get("state", ())
@@ -108,6 +150,16 @@ def spec_from_json(content: Mapping[str, Any]) -> JobSpec:
     values["health"] = Health(**health)
     values["upgrade"] = UpgradePolicy(**_known(UpgradePolicy, values.get("upgrade", {})))
     return JobSpec(**values)
+
+
+def _output(content: Mapping[str, Any]) -> Output:
+    # Before there were kinds, a table was called "table events".
+    first, space, name = str(content["name"]).partition(" ")
+    values = {"kind": first, **content, "name": name} if space else dict(content)
+    known = _known(Output, values)
+    lists = {name: tuple(known.get(name, ())) for name in ("identity", "of_the_run", "own")}
+    kind = OutputKind(known.get("kind", OutputKind.TOPIC))
+    return Output(**{**known, **lists, "kind": kind})
 
 
 def _known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ class TimescalePlan:
 
     basis: SinkBasis
     database: DatabaseAddress
+    # Schema and name.
+    table: tuple[str, str] = ("public", "events")
 
     def open_sink(self) -> BatchSink[bytes]:
         """Return the sink that a worker uses."""
@@ -26,5 +28,5 @@ class TimescalePlan:
     def _store(self, schemas: CleanSchemas, patience: Patience) -> TimescaleStore:
         columns = tuple(str(field["name"]) for field in self.basis.contract.clean["fields"])
         return TimescaleStore(
-            TimescaleWriter(self.database, columns), schemas, columns, patience
+            TimescaleWriter(self.database, columns, self.table), schemas, columns, patience
         )

@@ -29,6 +29,21 @@ class Store(Protocol[Item]):
         """Write durably, however long it takes; return the numbers of those that are refused."""
 
 
+class WritesNothing(Generic[Item]):
+    """A store that only judges: for proving that a job can begin with a state."""
+
+    def __init__(self, store: Store[Item]) -> None:
+        self._store = store
+
+    def item(self, message: bytes) -> Item:
+        """Return what would be written for a message."""
+        return self._store.item(message)
+
+    def write(self, _items: Sequence[Item]) -> list[tuple[int, RejectedError]]:
+        """Write nothing, and refuse nothing."""
+        return []
+
+
 @dataclass(frozen=True)
 class Written:
     """What became of a batch."""

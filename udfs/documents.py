@@ -8,6 +8,9 @@ from udfs.document_decoder import DocumentDecoder
 from udfs.document_text import DAY, FIRST_DAY, compile_document, date_text
 from udfs.reasons import Reason, RejectedError
 
+# How the names of the live indices begin.
+PREFIX = "events-"
+
 
 class Document(NamedTuple):
     """One event, ready for `_bulk`."""
@@ -18,15 +21,15 @@ class Document(NamedTuple):
     source: bytes
 
 
-def index_name(day: int) -> str:
+def index_name(day: int, prefix: str = PREFIX) -> str:
     """Return the index of a day, counted from 1970."""
-    return f"events-{date_text(day).replace('-', '.')}"
+    return f"{prefix}{date_text(day).replace('-', '.')}"
 
 
 def day_of(index: str) -> int | None:
     """Return the day of an index of ours, None for any other name."""
     try:
-        day = date.fromisoformat(index.removeprefix("events-").replace(".", "-")).toordinal()
+        day = date.fromisoformat(index.removeprefix(PREFIX).replace(".", "-")).toordinal()
     except ValueError:
         return None
     return day - FIRST_DAY if index_name(day - FIRST_DAY) == index else None
@@ -35,7 +38,10 @@ def day_of(index: str) -> int | None:
 class DocumentMaker:
     """Makes documents of the messages that one schema wrote."""
 
-    def __init__(self, schema: Schema, *, versioned: bool = True) -> None:
+    def __init__(
+        self, schema: Schema, *, prefix: str = PREFIX, versioned: bool = True
+    ) -> None:
+        self._prefix = prefix
         self._versioned = versioned
         self._short = compile_document(schema)
         self._long = DocumentDecoder(schema)
@@ -44,6 +50,12 @@ class DocumentMaker:
         """Return a message's document; RejectedError when it cannot be one, or is too old."""
         parts = self._short(message) or self._long.parts(message)
         day = parts.occurred_at // DAY
+        try:
+            index = index_name(day, self._prefix)
+        except (ValueError, OverflowError) as error:
+            # Of a schema that does not say that the number is a time.
+            detail = f"{parts.occurred_at} microseconds are no time that a calendar knows"
+            raise RejectedError(Reason.UNDECODABLE, detail) from error
         if day < oldest_day:
             detail = f"{index_name(day)} is no longer kept; the oldest is {index_name(oldest_day)}"
             raise RejectedError(Reason.EXPIRED, detail)
@@ -51,5 +63,5 @@ class DocumentMaker:
         version = (
             f',"version":{parts.cleaned_at},"version_type":"external"' if self._versioned else ""
         )
-        action = f'{{"index":{{"_index":"{index_name(day)}","_id":"{parts.event_id}"{version}}}}}'
+        action = f'{{"index":{{"_index":"{index}","_id":"{parts.event_id}"{version}}}}}'
         return Document(day, action.encode(), parts.source)

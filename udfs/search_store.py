@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from udfs.batch_sink import CleanSchemas
-from udfs.documents import Document, DocumentMaker
+from udfs.documents import PREFIX, Document, DocumentMaker
 from udfs.patience import AwayError, Patience
 from udfs.reasons import RejectedError
 from udfs.search_writer import SearchWriter
@@ -18,12 +18,13 @@ class SearchStore:
 
     def __init__(
         self, writer: SearchWriter, schemas: CleanSchemas, keep_days: int, patience: Patience,
-        *, versioned: bool = True, clock: Callable[[], float] = time.time,
+        *, prefix: str = PREFIX, versioned: bool = True, clock: Callable[[], float] = time.time,
     ) -> None:
         self._writer = writer
         self._schemas = schemas
         self._keep_days = keep_days
         self._patience = patience
+        self._prefix = prefix
         self._versioned = versioned
         self._clock = clock
         # By the header, which names the schema.
@@ -37,7 +38,7 @@ class SearchStore:
     def _maker(self, message: bytes) -> DocumentMaker:
         _, schema = self._schemas.of(message)
         maker = self._makers[message[:HEADER_SIZE]] = DocumentMaker(
-            schema, versioned=self._versioned
+            schema, prefix=self._prefix, versioned=self._versioned
         )
         return maker
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch, OrjsonSerializer, TransportError
 
-from udfs.documents import Document, index_name
+from udfs.documents import PREFIX, Document, index_name
 from udfs.patience import AwayError
 from udfs.reasons import Reason, RejectedError
 
@@ -46,7 +46,9 @@ class Outcome:
 class SearchWriter:
     """Writes documents into daily indices, which it makes where they are missing."""
 
-    def __init__(self, address: SearchAddress, template: Mapping[str, Any]) -> None:
+    def __init__(
+        self, address: SearchAddress, template: Mapping[str, Any], prefix: str = PREFIX
+    ) -> None:
         # Retries are ours: the client would repeat whole requests, and say nothing.
         self._client = Elasticsearch(
             address.url, request_timeout=_REQUEST_SECONDS, max_retries=0, retry_on_timeout=False,
@@ -54,6 +56,7 @@ class SearchWriter:
         )
         # An index is made with all that it needs, whether the template is in place or not.
         self._index = dict(template)
+        self._prefix = prefix
         self._made: set[int] = set()
 
     def write(self, documents: Sequence[Document]) -> Outcome:
@@ -84,12 +87,12 @@ class SearchWriter:
 
     def _make(self, day: int) -> None:
         try:
-            self._client.indices.create(index=index_name(day), **self._index)
+            self._client.indices.create(index=index_name(day, self._prefix), **self._index)
         except ApiError as error:
             # Another subtask may have met the new day first. Anything else (too many shards, say)
             # is about the server, not about these documents.
             if error.message != "resource_already_exists_exception":
-                said = f"{index_name(day)} cannot be made: {_said(error)}"
+                said = f"{index_name(day, self._prefix)} cannot be made: {_said(error)}"
                 raise AwayError(said, _retry_after(error)) from error
         self._made.add(day)
 

@@ -45,15 +45,19 @@ class DatabaseAddress:
 class TimescaleWriter:
     """Writes batches of rows, each whole or not at all."""
 
-    def __init__(self, address: DatabaseAddress, columns: Sequence[str]) -> None:
+    def __init__(
+        self, address: DatabaseAddress, columns: Sequence[str],
+        table: tuple[str, str] = ("public", "events"),
+    ) -> None:
         self._address = address
+        target = sql.Identifier(*table)
         # The WASM server shares temporary tables between all connections.
         staging = sql.Identifier("pg_temp", f"staging_{os.getpid()}_{id(self):x}")
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         self._prepare = sql.SQL(
             "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS"
-            " AS SELECT {} FROM public.events WITH NO DATA"
-        ).format(staging, names)
+            " AS SELECT {} FROM {} WITH NO DATA"
+        ).format(staging, names, target)
         self._copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(staging, names)
         key = sql.SQL(", ").join(map(sql.Identifier, KEY))
         changes = sql.SQL(", ").join(
@@ -62,11 +66,11 @@ class TimescaleWriter:
         )
         # In one order for all writers: two that meet the same events wait, they do not deadlock.
         self._merge = sql.SQL(
-            "INSERT INTO public.events ({names})"
+            "INSERT INTO {target} AS held ({names})"
             " SELECT DISTINCT ON ({key}) {names} FROM {staging} ORDER BY {key}, {version} DESC"
             " ON CONFLICT ({key}) DO UPDATE SET {changes}"
-            " WHERE events.{version} < excluded.{version}"
-        ).format(names=names, key=key, staging=staging, changes=changes,
+            " WHERE held.{version} < excluded.{version}"
+        ).format(target=target, names=names, key=key, staging=staging, changes=changes,
                  version=sql.Identifier(_VERSION))
         self._connection: psycopg.Connection | None = None
 

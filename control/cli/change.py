@@ -37,6 +37,7 @@ from jobs.spec import JobSpec, spec_from_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SHADOW = "shadow"
 _STYLES = {Verdict.GOOD: "green", Verdict.WARNING: "yellow", Verdict.BAD: "red"}
 
 
@@ -107,8 +108,14 @@ def deploy_job(
 
 @click.command()
 @click.argument("name", metavar="JOB")
-@click.option("--strategy", type=click.Choice(["savepoint", "last-state"]), default=None,
-              help="How the running job is suspended.  [default: the job's policy]")
+@click.option("--strategy", type=click.Choice(["savepoint", "last-state", "shadow"]),
+              default=None, help="The old one is stopped with a savepoint; or cancelled, to go on"
+              " from its last checkpoint; or the new one is tried beside it first.  [default: the"
+              " job's policy]")
+@click.option("--trial", "trial_seconds", type=click.FloatRange(min=0), metavar="SECONDS",
+              help="How long it is tried with --strategy shadow.  [default: the job's policy]")
+@click.option("--allow-difference", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
+              help="The share of records that may differ in the trial.  [default: 0]")
 @click.option("--max-age", type=click.FloatRange(min=0), metavar="SECONDS",
               help="How old the last checkpoint may be with --strategy last-state.")
 @click.option("--parallelism", type=click.IntRange(min=1), help="Parallel tasks.")
@@ -123,8 +130,14 @@ def upgrade(settings: Settings, /, name: str, **options: Any) -> None:
     What is not well is taken back by itself: exit code 1, and what ran before runs again.
     """
     spec = find_spec(settings.source, name)
-    how = How(options["strategy"] or spec.upgrade.strategy)
-    manner, wish = _manner(options), replace(_wish(options), how=how)
+    strategy = options["strategy"] or spec.upgrade.strategy
+    manner, wish = _manner(options), _wish(options)
+    if strategy == _SHADOW:
+        seconds = options["trial_seconds"]
+        wish = replace(wish, allow_difference=options["allow_difference"],
+                       trial_seconds=spec.upgrade.trial_seconds if seconds is None else seconds)
+    else:
+        wish = replace(wish, how=How(strategy))
     console = Console(highlight=False, soft_wrap=True)
     begun = time.monotonic()
     with open_desk(settings) as desk, held(desk, name) as hands, saying(console, manner) as say:
@@ -251,6 +264,15 @@ def _checked(
     return True
 
 
+def show_checks(checks: list[Check]) -> None:
+    """Print how checks ended, if there are any."""
+    if checks:
+        print_table(("check", "verdict", "found", "what to do"), [
+            (check.name, f"[{_STYLES[check.verdict]}]{check.verdict}[/]", escape(check.found),
+             escape(check.way_out)) for check in checks
+        ])
+
+
 def _show(console: Console, plan: Plan, checks: list[Check], manner: Manner) -> None:
     if manner.as_json:
         if manner.dry_run:
@@ -258,11 +280,7 @@ def _show(console: Console, plan: Plan, checks: list[Check], manner: Manner) -> 
         return
     quiet = plan.suspend.how is How.NOTHING and not manner.dry_run
     shown = [check for check in checks if not quiet or check.verdict is not Verdict.GOOD]
-    if shown:
-        print_table(("check", "verdict", "found", "what to do"), [
-            (check.name, f"[{_STYLES[check.verdict]}]{check.verdict}[/]", escape(check.found),
-             escape(check.way_out)) for check in shown
-        ])
+    show_checks(shown)
     if not quiet:
         for number, line in enumerate(plan.lines(), 1):
             console.print(escape(f"{number}. {line}"))

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 import click
 
 from control.errors import SluiceError
+from control.lifecycle.attic import clear_out
 from control.lifecycle.loop import look_after
 from control.lifecycle.open import open_desk
 from control.settings import Settings
+
+_CLEAR_SECONDS = 3600.0
 
 
 @click.group()
@@ -25,12 +28,17 @@ def run(settings: Settings, *, seconds: float, once: bool) -> None:
     """Restart failed jobs, take and delete savepoints as scheduled, until it is stopped.
 
     A job that failed goes on from its last good state, three times an hour at most. Savepoints
-    whose files are gone are marked. Two of these do not get in each other's way.
+    whose files are gone are marked. Archives of code that no deployment needs are deleted after a
+    week. Two of these do not get in each other's way.
     """
+    cleared = -_CLEAR_SECONDS
     while True:
         try:
             with open_desk(settings) as desk:
                 look_after(desk, _say)
+                if time.monotonic() - cleared >= _CLEAR_SECONDS:
+                    clear_out(desk, _say)
+                    cleared = time.monotonic()
         except SluiceError as error:
             if once:
                 raise

@@ -25,6 +25,7 @@ COMMANDS = {
     "jobs": Place("control.cli.jobs", "Show the jobs of the product."),
     "reconcile": Place("control.cli.reconcile", "Prove that the stores hold what is committed."),
     "render": Place("control.cli.render", "Write what other systems need to run the jobs."),
+    "replay": Place("control.cli.replay", "Run a job over a span of history, beside the live one."),
     "resume": Place("control.cli.end", "Finish or undo what was killed in the middle."),
     "rollback": Place("control.cli.change", "Go back to an earlier version of a job."),
     "savepoint": Place("control.cli.savepoint", "Take, list, verify and delete savepoints."),

@@ -10,6 +10,8 @@ from rich.markup import escape
 from control.cli.output import duration, json_option, print_json, print_table, progress_line
 from control.errors import MisuseError, RefusedError, SluiceError
 from control.lifecycle.open import Desk, open_desk
+from control.lifecycle.perform import held
+from control.lifecycle.proof import prove_restore
 from control.lifecycle.savepoints import Savepoint
 from control.lifecycle.snapshots import dispose_savepoint, take_savepoint, verify_savepoint
 from control.lifecycle.words import Origin
@@ -84,37 +86,48 @@ def show(settings: Settings, number: int, *, as_json: bool) -> None:
     if one.path is None:
         message = f"Savepoint {number} is {one.state}: {one.note}"
         raise RefusedError(message, "`sluice savepoint list` shows those that are there.")
-    held = read_metadata(open_stack(settings).context, one.path)
+    found = read_metadata(open_stack(settings).context, one.path)
     if as_json:
-        print_json({**_as_json(one), "operators": [vars(part) for part in held.operators],
-                    "files": len(held.files), "size": held.size})
+        print_json({**_as_json(one), "operators": [vars(part) for part in found.operators],
+                    "files": len(found.files), "size": found.size})
         return
     click.echo(f"Savepoint {number} of {one.job}, {one.origin}, {one.begun_at:%Y-%m-%d %H:%M:%S}"
-               f" UTC: {one.path}\n{len(held.files)} files, {held.size:,} bytes"
-               f" ({held.format or held.kind or 'unknown'}).")
+               f" UTC: {one.path}\n{len(found.files)} files, {found.size:,} bytes"
+               f" ({found.format or found.kind or 'unknown'}).")
     print_table(("operator", "parallelism", "maximum", "bytes", "keyed", "states"), [
         (escape(part.label), str(part.parallelism), str(part.max_parallelism),
          f"{part.bytes:,}", f"{part.keyed_bytes:,}",
          escape(", ".join((*(part.keyed_states or ()), *part.operator_states))))
-        for part in held.operators
+        for part in found.operators
     ])
 
 
 @savepoint.command()
 @click.argument("number", type=int)
+@click.option("--restore", is_flag=True,
+              help="Also start the job from it, against a sink that writes nothing.")
 @json_option
 @click.pass_obj
-def verify(settings: Settings, number: int, *, as_json: bool) -> None:
+def verify(settings: Settings, number: int, *, restore: bool, as_json: bool) -> None:
     """Prove that a savepoint can be read and that all of its files are there."""
     with open_desk(settings) as desk, progress_line(quiet=as_json) as say:
+        one = _find(desk, number)
         say("reading it")
-        held = verify_savepoint(desk.place, open_stack(settings).context, _find(desk, number))
+        found = verify_savepoint(desk.place, open_stack(settings).context, one)
+        if restore:
+            # One at a time; the live job may be operated meanwhile.
+            with held(desk, f"{one.job}-verify"):
+                prove_restore(desk.place, one, found, say)
     if as_json:
-        print_json({"number": number, "operators": len(held.operators),
-                    "files": len(held.files), "size": held.size})
-    else:
-        click.echo(f"Savepoint {number} is whole: {len(held.operators)} operators,"
-                   f" {len(held.files)} files, {held.size:,} bytes.")
+        print_json({"number": number, "operators": len(found.operators), "restored": restore,
+                    "files": len(found.files), "unseen": found.unseen, "size": found.size})
+        return
+    click.echo(f"Savepoint {number} is whole: {len(found.operators)} operators,"
+               f" {len(found.files)} files, {found.size:,} bytes.")
+    if found.unseen:
+        click.echo(f"Of {found.unseen} files this machine cannot see more than the address.")
+    if restore:
+        click.echo("The job started from it and completed a checkpoint; it wrote nothing.")
 
 
 @savepoint.command()

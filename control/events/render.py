@@ -28,24 +28,24 @@ def line(record: Record, decoded: Decoded) -> str:
         what = decoded.record or "message"
         return (
             f"{_moment(record)}  undecodable {what}: {printable(decoded.problem or '')}"
-            f"  {_hexadecimal(record.value, _SHOWN_BYTES)}"
+            f"  {hexadecimal(record.value, _SHOWN_BYTES)}"
         )
     if "event_type" in fields:
         attributes = fields.get("attributes") or {}
         rest = {name: value for name, value in fields.items() if name not in _ENVELOPE}
         parts = [
             _time(fields["occurred_at"]), fields["event_type"], fields["tenant_id"],
-            fields["entity_id"], _pairs({**rest, **attributes}),
+            fields["entity_id"], pairs({**rest, **attributes}),
         ]
     elif "reason" in fields and "payload" in fields:
         rest = {name: value for name, value in fields.items() if name not in _LETTER}
         parts = [
             _time(fields["failed_at"]), f"dead letter: {fields['reason']}",
-            fields["tenant_id"] or "-", fields["event_id"] or "-", _pairs(rest),
-            _hexadecimal(fields["payload"], _SHOWN_BYTES),
+            fields["tenant_id"] or "-", fields["event_id"] or "-", pairs(rest),
+            hexadecimal(fields["payload"], _SHOWN_BYTES),
         ]
     else:
-        parts = [_moment(record), decoded.record or "", _pairs(fields)]
+        parts = [_moment(record), decoded.record or "", pairs(fields)]
     return "  ".join(printable(str(part)) for part in parts if part != "")
 
 
@@ -106,7 +106,8 @@ def _iso(value: datetime) -> str:
     return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _pairs(fields: dict[str, Any]) -> str:
+def pairs(fields: dict[str, Any]) -> str:
+    """Return fields in short, without those that say nothing."""
     return " ".join(
         f"{name}={_short(value)}" for name, value in fields.items() if value not in (None, "")
     )
@@ -115,7 +116,7 @@ def _pairs(fields: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     text = _time(value) if isinstance(value, datetime) else str(value)
     if isinstance(value, bytes):
-        text = _hexadecimal(value, _SHOWN_BYTES)
+        text = hexadecimal(value, _SHOWN_BYTES)
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return f'"{text}"' if " " in text else text
 
@@ -126,11 +127,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{_time(value)} UTC"
     if isinstance(value, bytes):
-        return _hexadecimal(value, _JSON_BYTES)
+        return hexadecimal(value, _JSON_BYTES)
     return printable(str(value))
 
 
-def _hexadecimal(value: bytes | None, most: int) -> str:
+def hexadecimal(value: bytes | None, most: int) -> str:
+    """Return how bytes begin, and how many there are."""
     if not value:
         return ""
     more = "..." if len(value) > most else ""

@@ -13,6 +13,7 @@ from control.lifecycle.plan import How, Plan, Watch
 from control.lifecycle.run import Run, StepFailedError
 from control.lifecycle.start import start
 from control.lifecycle.suspend import end_job, suspend
+from control.lifecycle.trial import Trying
 from control.lifecycle.watch import watch_job
 from control.lifecycle.words import (
     DeploymentState,
@@ -74,9 +75,12 @@ class Change:
         self._number = run.operation.number
         self._job = plan.release.job
         self._spec: JobSpec = spec_from_json(plan.release.spec)
+        self._trying = Trying(run, place, plan, plan.trial) if plan.trial else None
 
     def carry_out(self) -> str:
         """Do it; return how it ended. What was not well is taken back, and raises."""
+        if self._trying is not None:
+            self._try_out(self._trying)
         kept = self._suspend()
         path = kept if self._plan.restore.suspended else self._plan.restore.path
         try:
@@ -96,6 +100,8 @@ class Change:
     def undo(self) -> str:
         """Give up a change that was left unfinished; what ran before runs again."""
         if not self._run.knows(Step.SUSPEND) and not self._run.knows(Step.START):
+            if self._trying is not None:
+                self._trying.clear()
             outcome = "Undone before anything was touched."
             self._end(OperationState.UNDONE, Event.RETURNED, outcome)
             return outcome
@@ -110,6 +116,24 @@ class Change:
         except TakenBackError as done:
             return done.message
         return ""
+
+    def _try_out(self, trying: Trying) -> None:
+        """Run the new version beside the old one first; where it is no good, nothing changes."""
+        try:
+            trying.carry_out()
+        except StepFailedError as failure:
+            outcome = f"{failure.message} What ran before runs on untouched."
+            try:
+                trying.clear()
+            except StepFailedError as left:
+                outcome += f" What the trial wrote could not be deleted: {left.message}"
+            self._end(OperationState.FAILED, Event.UNHEALTHY, outcome)
+            message = f"The trial of {self._job} failed: {outcome}"
+            hint = failure.hint or f"`sluice history show {self._number}` has every step."
+            raise TakenBackError(message, hint) from failure
+        trying.clear()
+        # Built again before anything is stopped: it waits for the word.
+        self._place.prepare(self._plan.release, self._plan.flink_job).graph()
 
     def _suspend(self) -> str | None:
         """End what runs; return where its state is kept."""

@@ -22,9 +22,10 @@ from control.flink_command import (
 )
 from control.lifecycle.deployments import Release
 from control.lifecycle.graph import Graph, graph_from_json
-from control.lifecycle.releases import unpacked, worker_packages
+from control.lifecycle.releases import code_folder, unpacked, worker_packages
 from control.settings import Settings
 from control.stack.context import open_stack
+from jobs.lane import LIVE, Lane
 from jobs.order import Go, Order, is_done, read_graph, write_go
 
 _BUILD_SECONDS = 180
@@ -50,7 +51,7 @@ class Prepared(Protocol):
 class Clients(Protocol):
     """Prepares jobs."""
 
-    def prepare(self, release: Release, flink_job: str) -> Prepared:
+    def prepare(self, release: Release, flink_job: str, lane: Lane = LIVE) -> Prepared:
         """Begin to build a release, to be submitted under this id."""
 
 
@@ -61,9 +62,9 @@ class FlinkClients:
         self._settings = settings
         self._store = store
 
-    def prepare(self, release: Release, flink_job: str) -> "PreparedClient":
+    def prepare(self, release: Release, flink_job: str, lane: Lane = LIVE) -> "PreparedClient":
         """Begin to build a release, to be submitted under this id."""
-        code = unpacked(self._store, release.archive, self._settings.cache_dir)
+        code = unpacked(self._store, release.archive, code_folder(self._settings))
         context = open_stack(self._settings).context
         folder = Path(tempfile.mkdtemp(prefix="sluice-client-"))
         packages = worker_packages(self._settings, release.archive)
@@ -82,6 +83,7 @@ class FlinkClients:
                 "sluice.job": release.job, "sluice.archive": release.archive,
                 "sluice.version": release.version,
             },
+            lane=None if lane.is_live else lane.as_json(),
         ).write()
         command = client_command(
             self._settings, ["-pym", "jobs.driver", str(order)],

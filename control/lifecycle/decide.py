@@ -7,7 +7,7 @@ from control.errors import RefusedError
 from control.flink_answers import FlinkJob
 from control.lifecycle.deployments import Deployment, Release
 from control.lifecycle.fit import fits
-from control.lifecycle.plan import How, Plan, Restore, Suspend, Watch
+from control.lifecycle.plan import How, Plan, Restore, Suspend, Trial, Watch
 from control.lifecycle.states import last_state, state_of
 from control.lifecycle.watch import watch_for
 from control.lifecycle.words import Kind
@@ -27,6 +27,9 @@ class Wish:
     watch_seconds: float | None = None
     give_up_seconds: float | None = None
     max_age_seconds: float | None = None
+    # Try the new version beside the old one first, for so long; so much may differ.
+    trial_seconds: float | None = None
+    allow_difference: float = 0.0
 
 
 def new_id() -> str:
@@ -79,10 +82,13 @@ def decide_change(
     before = place.deployments.of_flink_job(live.id)
     policy = spec_from_json(release.spec).upgrade
     age = wish.max_age_seconds or policy.max_checkpoint_age_seconds
+    trial = None
+    if wish.trial_seconds is not None:
+        trial = Trial(new_id(), wish.trial_seconds, wish.allow_difference)
     return Plan(
         kind, release, new_id(), Suspend(wish.how, live.id, age),
         Restore(suspended=True, allow_dropped=wish.allow_dropped),
-        _watch(release, refused_before, wish), before.number if before else None,
+        _watch(release, refused_before, wish), before.number if before else None, trial=trial,
     )
 
 

@@ -129,6 +129,14 @@ class Ledger:
         )
         return _operation(rows[0]) if rows else None
 
+    def all_unfinished(self) -> list[Operation]:
+        """Return the operations of all jobs that are not over."""
+        rows = self._book.ask(
+            f"SELECT {_COLUMNS} FROM control.operations"  # noqa: S608 - a constant
+            " WHERE state = 'running' ORDER BY number"
+        )
+        return [_operation(row) for row in rows]
+
     def operation(self, number: int) -> Operation | None:
         """Return an operation."""
         rows = self._book.ask(
@@ -137,12 +145,16 @@ class Ledger:
         )
         return _operation(rows[0]) if rows else None
 
-    def history(self, job: str | None, limit: int) -> list[Operation]:
-        """Return the last operations, the newest first."""
+    def history(
+        self, job: str | None, limit: int, kind: Kind | None = None
+    ) -> list[Operation]:
+        """Return the last operations, of one kind or all, the newest first."""
         rows = self._book.ask(
             f"SELECT {_COLUMNS} FROM control.operations"  # noqa: S608 - a constant
-            " WHERE %(job)s::text IS NULL OR job = %(job)s ORDER BY number DESC LIMIT %(limit)s",
-            {"job": job, "limit": limit},
+            " WHERE (%(job)s::text IS NULL OR job = %(job)s)"
+            " AND (%(kind)s::text IS NULL OR kind = %(kind)s)"
+            " ORDER BY number DESC LIMIT %(limit)s",
+            {"job": job, "kind": kind.value if kind else None, "limit": limit},
         )
         return [_operation(row) for row in rows]
 

@@ -32,7 +32,8 @@ _RESTARTS_WITHIN = timedelta(hours=1)
 # So many deployments back a rollback finds the state that they ended with.
 _DEPLOYMENTS_KEPT = 3
 # Those that somebody took by hand stay until somebody deletes them.
-_PRUNED = frozenset({Origin.PERIODIC, Origin.STOP, Origin.UPGRADE, Origin.ROLLBACK, Origin.SCALE})
+_PRUNED = frozenset({Origin.PERIODIC, Origin.STOP, Origin.UPGRADE, Origin.ROLLBACK, Origin.SCALE,
+                     Origin.TRIAL})
 
 
 class Need(StrEnum):

@@ -97,13 +97,12 @@ def _slots(place: Workplace, job: str | None) -> int:
 
 
 def _missing_topics(settings: Settings, spec: JobSpec) -> tuple[str, ...] | None:
-    wanted = [name for name in (*spec.inputs, *spec.outputs) if " " not in name]
     try:
         with admin_client(settings.kafka_bootstrap) as admin:
             there = set(admin.list_topics())
     except (SluiceError, KafkaError):
         return None
-    return tuple(name for name in wanted if name not in there)
+    return tuple(name for name in spec.topics if name not in there)
 
 
 def _missing_schemas(settings: Settings, spec: JobSpec) -> tuple[str, ...] | None:

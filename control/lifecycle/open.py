@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from control.archive.store import ArchiveStore
 from control.errors import SluiceError
 from control.flink import FlinkClient
+from control.lanes.lanes import ServerLanes
 from control.lifecycle.book import Book, WallClock
 from control.lifecycle.client import FlinkClients
 from control.lifecycle.deployments import Deployments
@@ -44,7 +45,7 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
         eyes = Eyes(flink, clock, refresh_seconds=_seconds(told.get(_REFRESH, "3000")))
         place = Workplace(
             Ledger(book), Deployments(book), Savepoints(book), eyes,
-            FlinkClients(settings, store), clock, told.get(_SAVEPOINTS),
+            FlinkClients(settings, store), ServerLanes(settings), clock, told.get(_SAVEPOINTS),
             told.get(_CHECKPOINTS),
         )
         try:

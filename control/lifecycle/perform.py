@@ -8,18 +8,21 @@ from control.errors import RefusedError, SluiceError
 from control.fault import fault
 from control.flink import FlinkAwayError
 from control.flink_answers import FlinkJob
+from control.lanes.closing import ReplayOutlets
 from control.lifecycle.change import Change
 from control.lifecycle.ending import Ending, EndPlan, end_plan_from_json
 from control.lifecycle.hold import Hold
 from control.lifecycle.ledger import Operation, busy
 from control.lifecycle.open import Desk
 from control.lifecycle.plan import Plan, plan_from_json
+from control.lifecycle.replay import Replaying
+from control.lifecycle.replay_plan import ReplayPlan, replay_plan_from_json
 from control.lifecycle.rescale import Rescaling, ScalePlan, scale_plan_from_json
 from control.lifecycle.run import Guard, Run, Say
 from control.lifecycle.words import Event, Kind
 from control.lifecycle.workplace import Workplace
 
-AnyPlan = Plan | EndPlan | ScalePlan
+AnyPlan = Plan | EndPlan | ScalePlan | ReplayPlan
 
 _ENDINGS = frozenset({Kind.STOP, Kind.CANCEL})
 
@@ -46,8 +49,13 @@ class Held:
         operation = self.place.ledger.begin(self.job, kind, plan.as_json(), reason)
         return self._operate(operation, plan, say)
 
-    def resume(self, operation: Operation, say: Say, *, undo: bool) -> str:
-        """Finish an operation that a killed command left, or undo it."""
+    def resume(
+        self, operation: Operation, say: Say, *, undo: bool, restart: bool = False
+    ) -> str:
+        """Finish an operation that a killed command left, or undo it.
+
+        `restart`: a replay reads all again where Flink has forgotten how far it was.
+        """
         self.place.ledger.tell(self.job, Event.RESUMED, "to undo it" if undo else "to finish it",
                                operation.number)
         if operation.kind in _ENDINGS:
@@ -55,6 +63,8 @@ class Held:
                 message = f"A {operation.kind} cannot be undone, only finished."
                 raise RefusedError(message, f"`sluice resume {self.job}`, then deploy again.")
             return self._operate(operation, end_plan_from_json(operation.plan), say)
+        if operation.kind is Kind.REPLAY:
+            return self._resume_replay(operation, say, undo=undo, restart=restart)
         if operation.plan.get("in_place"):
             return self._operate(operation, scale_plan_from_json(operation.plan), say)
         plan = plan_from_json(operation.plan)
@@ -62,26 +72,55 @@ class Held:
             return Change(self._run(operation, say), self.place, plan).undo()
         return self._operate(operation, plan, say)
 
+    def _resume_replay(
+        self, operation: Operation, say: Say, *, undo: bool, restart: bool
+    ) -> str:
+        plan = replay_plan_from_json(operation.plan)
+        replaying = self._replaying(self._run(operation, say), plan)
+        with _left_open(operation):
+            if undo:
+                return replaying.cancel()
+            return replaying.carry_out(again=True, restart=restart)
+
     def _operate(self, operation: Operation, plan: AnyPlan, say: Say) -> str:
-        way_on = f"`sluice resume {self.job}` finishes or undoes it."
-        try:
+        with _left_open(operation):
             return self._carry_out(self._run(operation, say), plan)
-        except FlinkAwayError as error:
-            message = f"{error.message} {operation.title} is not over."
-            raise FlinkAwayError(message, way_on) from error
-        except KeyboardInterrupt as error:
-            message = f"Interrupted: {operation.title} is not over."
-            raise SluiceError(message, way_on) from error
 
     def _carry_out(self, run: Run, plan: AnyPlan) -> str:
         if isinstance(plan, EndPlan):
             return Ending(run, self.place, plan).carry_out()
         if isinstance(plan, ScalePlan):
             return Rescaling(run, self.place, plan).carry_out()
+        if isinstance(plan, ReplayPlan):
+            return self._replaying(run, plan).carry_out()
         return Change(run, self.place, plan).carry_out()
+
+    def _replaying(self, run: Run, plan: ReplayPlan) -> Replaying:
+        outlets = ReplayOutlets(self.desk.settings, self.place, plan)
+        return Replaying(run, self.place, plan, outlets)
 
     def _run(self, operation: Operation, say: Say) -> Run:
         return Run(operation, self.place.ledger, self.guard, say, fault)
+
+
+@contextmanager
+def _left_open(operation: Operation) -> Iterator[None]:
+    """Say of an operation that was cut off how to go on with it."""
+    way_on = f"`sluice resume {operation.job}` finishes or undoes it."
+    stands = "is not over"
+    if operation.kind is Kind.REPLAY:
+        number = operation.number
+        way_on = (f"`sluice replay show {number}` tells how far it is, `sluice replay resume"
+                  f" {number}` waits for it again, `sluice replay cancel {number}` ends it.")
+        stands = "goes on in Flink by itself, if it had been started"
+    try:
+        yield
+    except FlinkAwayError as error:
+        message = f"{error.message} {operation.title} is not over."
+        raise FlinkAwayError(message, way_on) from error
+    except KeyboardInterrupt as error:
+        message = f"Interrupted: {operation.title} {stands}."
+        raise SluiceError(message, way_on) from error
 
 
 @contextmanager

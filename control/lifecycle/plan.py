@@ -52,6 +52,17 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A run of the new version beside the old one, from a copy of its state."""
+
+    # The id that it will have in Flink.
+    flink_job: str
+    seconds: float
+    # The share of records that may differ.
+    allowed: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """A change of a job."""
 
@@ -64,8 +75,9 @@ class Plan:
     watch: Watch
     # The deployment to return to when the new version is not well.
     undo: int | None = None
-    # Its forms of state, by uid: whether it can go on from the new version's state.
+    # What the person should know before it is done.
     note: str = ""
+    trial: Trial | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as it is kept."""
@@ -73,8 +85,15 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Say what will be done, for a person."""
-        return [line for line in (self._suspend(), self._restore(), self._watch(), self._undo())
-                if line]
+        steps = (self._trial(), self._suspend(), self._restore(), self._watch(), self._undo())
+        return [line for line in steps if line]
+
+    def _trial(self) -> str:
+        if self.trial is None:
+            return ""
+        return (f"take a savepoint, run version {self.release.version} from it beside the old one"
+                f" for {self.trial.seconds:.0f} s, into topics and tables of its own, and compare:"
+                f" {self.trial.allowed:.1%} may differ, else nothing more is done")
 
     def _suspend(self) -> str:
         return {
@@ -114,4 +133,5 @@ def plan_from_json(content: Mapping[str, Any]) -> Plan:
         watch=Watch(**content["watch"]),
         undo=content["undo"],
         note=content["note"],
+        trial=Trial(**content["trial"]) if content.get("trial") else None,
     )

@@ -74,12 +74,24 @@ def _cluster(_plan: Plan, _spec: JobSpec, facts: Facts) -> Sequence[Check]:
 def _slots(plan: Plan, _spec: JobSpec, facts: Facts) -> Sequence[Check]:
     needed = max([plan.release.parallelism,
                   *(operator.parallelism for operator in facts.graph.operators)])
-    there = facts.free_slots + facts.slots_given_back
+    # A trial runs while the old version does.
+    beside = plan.trial is not None
+    there = facts.free_slots + (0 if beside else facts.slots_given_back)
     good = needed <= there
+    way_out = "Add TaskManagers, or use a lower parallelism"
     return [Check(
         "slots", Verdict.GOOD if good else Verdict.BAD, f"{needed} needed, {there} there",
-        "" if good else "Add TaskManagers, or use a lower parallelism.",
+        "" if good else f"{way_out}, or --strategy savepoint." if beside else f"{way_out}.",
     )]
+
+
+def _trial(plan: Plan, spec: JobSpec, _facts: Facts) -> Sequence[Check]:
+    if plan.trial is None:
+        return []
+    if not spec.lanes:
+        return [Check("trial", Verdict.BAD, "this code cannot run beside itself",
+                      "Use --strategy savepoint, or teach it lanes (docs/lifecycle.md).")]
+    return [Check("trial", Verdict.GOOD, ", ".join(spec.outputs))]
 
 
 def _topics(_plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
@@ -216,6 +228,6 @@ def _way_back(plan: Plan, _spec: JobSpec, _facts: Facts) -> Sequence[Check]:
 
 
 _CHECKS: Sequence[Callable[[Plan, JobSpec, Facts], Sequence[Check]]] = (
-    _cluster, _slots, _topics, _schemas, _migrations, _operations, _running, _mode,
+    _cluster, _slots, _trial, _topics, _schemas, _migrations, _operations, _running, _mode,
     _max_parallelism, _dropped, _empty, _forms, _way_back,
 )

@@ -71,7 +71,7 @@ def make_release(
         archive = pack(tree, Path(folder), manifest, _PACKAGES)
         store.put(archive)
         # It is needed at once.
-        unpack(archive, _unpacked_folder(settings.cache_dir))
+        unpack(archive, code_folder(settings))
     chosen = job_settings(settings, spec)
     return Release(
         spec.name, archive.hash, version_of(archive.hash, chosen), spec.as_json(), chosen,
@@ -114,10 +114,11 @@ def job_settings(settings: Settings, spec: JobSpec) -> dict[str, Any]:
     return chosen
 
 
-def unpacked(store: ArchiveStore, archive_hash: str, cache: Path) -> Path:
+def unpacked(store: ArchiveStore, archive_hash: str, folder: Path) -> Path:
     """Return the folder with an archive's code, fetched and unpacked where that is not done."""
-    folder = _unpacked_folder(cache)
     if (folder / archive_hash).is_dir():
+        # Used today: what is old is cleared out.
+        os.utime(folder / archive_hash)
         return folder / archive_hash
     with tempfile.TemporaryDirectory(prefix="sluice-fetch-") as fetched:
         return unpack(read_archive(store.get(archive_hash, Path(fetched))), folder)
@@ -129,9 +130,10 @@ def worker_packages(settings: Settings, archive_hash: str) -> str | None:
         return f"{settings.worker_code.rstrip('/')}/{archive_hash}/{PACKAGES}"
     if "flink_url" in settings.explicit:
         return None
-    return str(_unpacked_folder(settings.cache_dir) / archive_hash / PACKAGES)
+    return str(code_folder(settings) / archive_hash / PACKAGES)
 
 
-def _unpacked_folder(cache: Path) -> Path:
-    return cache / "code"
+def code_folder(settings: Settings) -> Path:
+    """Return where archives are unpacked: a stack's own, since its jobs run from there."""
+    return settings.home / "code"
 

@@ -28,6 +28,10 @@ class StepFailedError(SluiceError):
         self.result = result
 
 
+class NotOverError(SluiceError):
+    """A command cannot go on, and the step is not over: to resume is to go on with it."""
+
+
 class Guard(Protocol):
     """Tells whether this command still holds the job."""
 
@@ -84,7 +88,7 @@ class Run:
         number = self.operation.number
         try:
             result = act(meant)
-        except FlinkAwayError:
+        except (FlinkAwayError, NotOverError):
             raise
         except SluiceError as error:
             self._guard.check()

@@ -14,9 +14,11 @@ from control.stack.component import StackContext
 _SECONDS = 600
 
 
-def take_savepoint(place: Workplace, job: str, flink_job: str, origin: Origin) -> Savepoint:
-    """Take a savepoint of a running job."""
-    trigger = uuid.uuid4().hex
+def take_savepoint(
+    place: Workplace, job: str, flink_job: str, origin: Origin, trigger: str | None = None
+) -> Savepoint:
+    """Take a savepoint of a running job. With the same trigger again it is the same one."""
+    trigger = trigger or uuid.uuid4().hex
     deployment = place.deployments.of_flink_job(flink_job)
     number = place.savepoints.begin(job, flink_job, trigger, origin,
                                     deployment.number if deployment else None)

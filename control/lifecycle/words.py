@@ -13,6 +13,7 @@ class Kind(StrEnum):
     RESTART = "restart"
     STOP = "stop"
     CANCEL = "cancel"
+    REPLAY = "replay"
 
 
 class OperationState(StrEnum):
@@ -31,8 +32,12 @@ class OperationState(StrEnum):
 
 
 class Step(StrEnum):
-    """The steps of operations, in the order in which a change goes through them."""
+    """The steps of operations, in the order in which they are gone through."""
 
+    # Only where a new version is tried beside the old one first.
+    COPY = "copy"
+    TRIAL = "trial"
+    CLEAR = "clear"
     SUSPEND = "suspend"
     START = "start"
     WATCH = "watch"
@@ -41,6 +46,9 @@ class Step(StrEnum):
     RETURN = "return"
     SETTLE = "settle"
     RESCALE = "rescale"
+    # Of a replay, after its start.
+    RUN = "run"
+    RECONCILE = "reconcile"
 
     @property
     def description(self) -> str:
@@ -49,13 +57,18 @@ class Step(StrEnum):
 
 
 _STEPS = {
+    Step.COPY: "take a savepoint of the running job for a trial",
+    Step.TRIAL: "run the new version beside the old one and compare what they write",
+    Step.CLEAR: "end the trial and delete what it wrote",
     Step.SUSPEND: "stop the running job so that its state is kept",
-    Step.START: "start the new version from that state",
+    Step.START: "start the new version from that state, or a replay beside the live job",
     Step.WATCH: "watch whether the new version is well",
     Step.HALT: "end the new version and choose the state to return to",
     Step.RETURN: "start the old version again",
     Step.SETTLE: "wait until the old version runs",
     Step.RESCALE: "change the parallelism of the running job",
+    Step.RUN: "wait until the replay has read its span to the end",
+    Step.RECONCILE: "compare what came out with what should have",
 }
 
 
@@ -68,6 +81,8 @@ class Origin(StrEnum):
     UPGRADE = "upgrade"
     ROLLBACK = "rollback"
     SCALE = "scale"
+    # A copy of the state for a trial of a new version.
+    TRIAL = "trial"
     # A checkpoint that Flink took by itself and kept: of a job that could not be stopped properly.
     CHECKPOINT = "checkpoint"
 
@@ -117,6 +132,10 @@ class Event(StrEnum):
     RESUMED = "resumed"
     RESTARTED = "restarted"
     GIVEN_UP = "given-up"
+    FINISHED = "finished"
+    COMPARED = "compared"
+    SWAPPED = "swapped"
+    DROPPED = "dropped"
     SAVEPOINT_TAKEN = "savepoint-taken"
     SAVEPOINT_FAILED = "savepoint-failed"
     SAVEPOINT_DISPOSED = "savepoint-disposed"
@@ -141,6 +160,10 @@ _EVENTS = {
     Event.RESUMED: "an operation that was left unfinished was taken up again",
     Event.RESTARTED: "the control loop started a failed job again",
     Event.GIVEN_UP: "the control loop starts a failed job no more",
+    Event.FINISHED: "a replay has read its span to the end",
+    Event.COMPARED: "what a replay wrote was compared with what it should have written",
+    Event.SWAPPED: "what a replay wrote beside the live job took the place of what was there",
+    Event.DROPPED: "what a replay wrote beside the live job was deleted",
     Event.SAVEPOINT_TAKEN: "a savepoint was completed",
     Event.SAVEPOINT_FAILED: "a savepoint was not completed",
     Event.SAVEPOINT_DISPOSED: "a savepoint was deleted",

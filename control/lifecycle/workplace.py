@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from control.lanes.lanes import Lanes
 from control.lifecycle.book import Clock
 from control.lifecycle.client import Clients, Prepared
 from control.lifecycle.deployments import Deployments, Release
@@ -10,6 +11,7 @@ from control.lifecycle.eyes import Eyes
 from control.lifecycle.ledger import Ledger
 from control.lifecycle.savepoints import Savepoints
 from control.savepoint_metadata import local_path
+from jobs.lane import LIVE, Lane
 
 
 def kept_in(folder: str | None) -> str | None:
@@ -35,6 +37,7 @@ class Workplace:
     savepoints: Savepoints
     eyes: Eyes
     clients: Clients
+    lanes: Lanes
     clock: Clock
     # Where Flink is told to put a job's savepoints; None: where its own settings say.
     savepoint_folder: str | None = None
@@ -44,11 +47,17 @@ class Workplace:
     find_kept: Callable[[str | None], str | None] = kept_in
     _prepared: dict[str, Prepared] = field(default_factory=dict)
 
-    def prepare(self, release: Release, flink_job: str) -> Prepared:
+    def prepare(self, release: Release, flink_job: str, lane: Lane = LIVE) -> Prepared:
         """Return the client that will start a release under an id; begun only once."""
         if flink_job not in self._prepared:
-            self._prepared[flink_job] = self.clients.prepare(release, flink_job)
+            self._prepared[flink_job] = self.clients.prepare(release, flink_job, lane)
         return self._prepared[flink_job]
+
+    def forget(self, flink_job: str) -> None:
+        """Let go of a client that is not needed for the time being."""
+        prepared = self._prepared.pop(flink_job, None)
+        if prepared is not None:
+            prepared.close()
 
     def close(self) -> None:
         """Forget what was prepared and not started."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from control.events.reader import Reader
+from control.events.reader import Reader, Spans
 from control.reconcile.event import Event, EventReader
 from control.reconcile.findings import StoreFindings, Verdict
 from control.reconcile.span import TOPIC, Span
@@ -41,6 +41,7 @@ class Comparison:
     def __init__(
         self, reader: Reader, events: EventReader, stores: Sequence[ComparedStore],
         refused: Mapping[str, Collection[str]], span: Span, report: Report,
+        spans: Spans | None = None,
     ) -> None:
         self._reader = reader
         self._events = events
@@ -49,6 +50,8 @@ class Comparison:
         self._refused = refused
         self._span = span
         self._report = report
+        # Only these messages of the topic; without them all since the span began.
+        self._spans = spans
         self._begun = time.time_ns() // 1000
 
     def run(self, *, repair: bool) -> Verdict:
@@ -83,7 +86,7 @@ class Comparison:
 
     def _all(self, verdict: Verdict | None = None) -> Iterator[Event]:
         """Yield every committed event there is now that can be read."""
-        spans = self._reader.spans(TOPIC, since=self._span.first // 1000)
+        spans = self._spans or self._reader.spans(TOPIC, since=self._span.first // 1000)
         total = sum(end - first for first, end in spans.values())
         for seen, record in enumerate(self._reader.between(TOPIC, spans), 1):
             if seen % _REPORT_EVERY == 0:

@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from control.reconcile.event import Event
-from control.reconcile.span import Span
+from control.reconcile.span import Span, exact_moment
 from control.reconcile.store import Held
 from control.reconcile.tally import Bucket, Tally, part_of
 from control.search import ask
 from jobs.search import SearchPlan
 from udfs.document_text import digest
+from udfs.documents import PREFIX
 from udfs.search_store import oldest_day
 
 _HOUR_MILLIS = 3_600_000
@@ -36,6 +37,8 @@ class EventsIndex:
     def __init__(self, url: SecretStr, keep_days: int, plan: SearchPlan) -> None:
         self._url = url
         self._plan = replace(plan, versioned=False)
+        # A shadow's indices are not behind the alias.
+        self._where = "/events" if plan.indices == PREFIX else f"/{plan.indices}*"
         # A day more: its index may be dropped at any moment.
         self._oldest = (oldest_day(time.time(), keep_days) + 1) * _DAY_MICROS
 
@@ -49,7 +52,7 @@ class EventsIndex:
 
     def tally(self, span: Span) -> Tally:
         """Let Elasticsearch count and add up, a page of hours and tenants at a time."""
-        ask("POST", self._url, "/events/_refresh?ignore_unavailable=true")
+        ask("POST", self._url, f"{self._where}/_refresh?ignore_unavailable=true")
         found = Tally()
         after: dict[str, Any] | None = None
         while True:
@@ -83,8 +86,8 @@ class EventsIndex:
             parts = {part for of, part in buckets if of == hour}
             query = self._query(span)
             query["bool"]["filter"].append({"range": {"occurred_at": {
-                "gte": _moment(hour * _HOUR_MILLIS * 1000),
-                "lt": _moment((hour + 1) * _HOUR_MILLIS * 1000),
+                "gte": exact_moment(hour * _HOUR_MILLIS * 1000),
+                "lt": exact_moment((hour + 1) * _HOUR_MILLIS * 1000),
             }}})
             for source in self._all(query):
                 if part_of(source["tenant_id"]) in parts:
@@ -109,8 +112,10 @@ class EventsIndex:
 
     def _query(self, span: Span) -> dict[str, Any]:
         return {"bool": {"filter": [
-            {"range": {"cleaned_at": {"gte": _moment(span.first), "lt": _moment(span.end)}}},
-            {"range": {"occurred_at": {"gte": _moment(self._oldest)}}},
+            {"range": {"cleaned_at": {
+                "gte": exact_moment(span.first), "lt": exact_moment(span.end),
+            }}},
+            {"range": {"occurred_at": {"gte": exact_moment(self._oldest)}}},
         ]}}
 
     def _all(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -127,7 +132,7 @@ class EventsIndex:
             after = hits[-1]["sort"]
 
     def _search(self, body: dict[str, Any]) -> dict[str, Any]:
-        return ask("POST", self._url, "/events/_search?ignore_unavailable=true", body)
+        return ask("POST", self._url, f"{self._where}/_search?ignore_unavailable=true", body)
 
 
 _HALVES = ("digest_high", "digest_low")
@@ -145,10 +150,3 @@ def _held(source: dict[str, Any]) -> Held:
     return Held(
         source["event_id"], micros, _joined(*(int(source.get(half, -1)) for half in _HALVES))
     )
-
-
-def _moment(micros: int) -> str:
-    seconds, rest = divmod(max(0, micros), 1_000_000)
-    # Beyond what a date can be stands for ever.
-    seconds = min(seconds, 7_258_118_399)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06}Z"

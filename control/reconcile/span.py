@@ -84,6 +84,14 @@ def moment(micros: int) -> str:
     return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def exact_moment(micros: int) -> str:
+    """Return a time to the microsecond, as Elasticsearch and PostgreSQL read it."""
+    seconds, rest = divmod(max(0, micros), 1_000_000)
+    # Beyond what a date can be stands for ever.
+    seconds = min(seconds, 7_258_118_399)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06}Z"
+
+
 def _oldest_kept(reader: Reader, events: EventReader, spans: Spans) -> int | None:
     """Return the time before which the topic has forgotten something, None if it has all."""
     cut = {part: span for part, span in spans.items() if span[0] > 0}

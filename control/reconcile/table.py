@@ -24,7 +24,7 @@ _PART = sql.SQL("mod(('x' || substr(md5(tenant_id), 1, 2))::bit(8)::int, {})").f
 
 
 class EventsTable:
-    """Compares the rows of the table events, each digest computed from all its columns."""
+    """Compares the rows of a table of events, each digest computed from all its columns."""
 
     name = "timescale"
     title = "TimescaleDB"
@@ -33,6 +33,7 @@ class EventsTable:
         self._connection = connection
         self._digest = RowDigest(clean)
         self._plan = plan
+        self._table = sql.Identifier(*plan.table)
         self._oldest = _oldest_kept(connection)
 
     def keeps(self, occurred_at: int) -> bool:
@@ -47,7 +48,7 @@ class EventsTable:
         """Let the server count and add up."""
         found = Tally()
         query = sql.SQL(
-            "SELECT {hour}, {part}, count(*), sum({digest}) FROM public.events"
+            "SELECT {hour}, {part}, count(*), sum({digest}) FROM {table}"
             " WHERE cleaned_at >= {first} AND cleaned_at < {end} AND occurred_at >= {oldest}"
             " GROUP BY 1, 2"
         ).format(hour=_HOUR, part=_PART, digest=self._digest.in_sql(), **self._bounds(span))
@@ -61,7 +62,7 @@ class EventsTable:
         for hour, part in buckets:
             parts_of.setdefault(hour, []).append(part)
         query = sql.SQL(
-            "SELECT event_id, {micros}, {digest} FROM public.events"
+            "SELECT event_id, {micros}, {digest} FROM {table}"
             " WHERE cleaned_at >= {first} AND cleaned_at < {end}"
             " AND occurred_at >= greatest({oldest}, to_timestamp(%(from)s))"
             " AND occurred_at < to_timestamp(%(to)s) AND {part} = ANY(%(parts)s)"
@@ -76,16 +77,17 @@ class EventsTable:
     def find(self, ids: Sequence[str]) -> Iterable[Held]:
         """Return the rows of these events."""
         query = sql.SQL(
-            "SELECT event_id, {micros}, {digest} FROM public.events"
+            "SELECT event_id, {micros}, {digest} FROM {table}"
             " WHERE event_id = ANY(%s::uuid[])"
-        ).format(micros=_MICROS, digest=self._digest.in_sql())
+        ).format(table=self._table, micros=_MICROS, digest=self._digest.in_sql())
         for name, cleaned_at, digest in self._connection.execute(query, [list(ids)]):
             yield Held(str(name), int(cleaned_at), int(digest))
 
     def forget(self, ids: Sequence[str]) -> None:
         """Delete the rows of these events."""
         self._connection.execute(
-            "DELETE FROM public.events WHERE event_id = ANY(%s::uuid[])", [list(ids)]
+            sql.SQL("DELETE FROM {} WHERE event_id = ANY(%s::uuid[])").format(self._table),
+            [list(ids)],
         )
 
     def write(self, messages: Sequence[bytes]) -> int:
@@ -95,6 +97,7 @@ class EventsTable:
     def _bounds(self, span: Span) -> dict[str, sql.Composable]:
         moment = "(timestamptz 'epoch' + {} * interval '1 microsecond')"
         return {
+            "table": self._table,
             "first": sql.SQL(moment).format(sql.Literal(span.first)),
             "end": sql.SQL(moment).format(sql.Literal(span.end)),
             "oldest": sql.SQL(moment).format(sql.Literal(self._oldest)),

@@ -26,6 +26,15 @@ def test_fifty_upgrades_in_a_row(
     record_property("versions_that_answered", len(versions))
 
 
+def test_a_version_that_crashes_after_two_minutes(workbench: Workbench) -> None:
+    workbench.tree.change(version="2", crash_after=120)
+    done = workbench.upgrade("--watch", "150")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "taken back" in done.stderr
+    assert len(workbench.live()) == 1
+    assert set(workbench.numbers.verify(180)) == {"1", "2"}
+
+
 @pytest.mark.parametrize("moment", [f"{step}-{when}" for step in _STEPS for when in _WHEN])
 def test_killed_at_every_moment(workbench: Workbench, moment: str) -> None:
     workbench.tree.change(version="2")

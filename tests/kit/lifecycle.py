@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,11 @@ def workbench(stack: TestStack, tmp_path: Path) -> Iterator[Workbench]:
 
 
 @contextmanager
-def running_workbench(stack: TestStack, folder: Path) -> Iterator[Workbench]:
+def running_workbench(stack: TestStack, folder: Path, **variant: Any) -> Iterator[Workbench]:
     """Deploy a counting job under load; end it afterwards."""
     name = f"counting-{token_hex(3)}"
     tree = SourceTree(folder / "tree", name)
+    tree.change(**variant)
     with Numbers(stack, name) as numbers:
         made = Workbench(stack, tree, numbers)
         made.ok("deploy", name)

@@ -12,8 +12,9 @@ _COUNTING = PROJECT_ROOT / "tests" / "lifecycle" / "counting"
 _SOUND: dict[str, Any] = {
     "version": "1", "uid": "count", "state": "json", "mode": "process", "max_parallelism": None,
     "crash_after": None, "refuses": False, "stalls": False,
+    "fails_at_end": False,
     # How many keys, and how many letters each keeps beside its count.
-    "keys": 10, "ballast": 0,
+    "keys": 10, "ballast": 0, "comment": "",
 }
 
 

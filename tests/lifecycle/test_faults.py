@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.lifecycle import running_workbench
+from tests.kit.stack import TestStack
 from tests.kit.workbench import Workbench
 
 _AWAY_SECONDS = 60
@@ -35,6 +37,18 @@ def test_the_database_is_away_for_a_minute(workbench: Workbench) -> None:
     assert upgrade.wait(240) == 0
     assert workbench.history()[0]["state"] == "done"
     assert "2" in workbench.numbers.verify(180)
+
+
+def test_the_savepoint_is_there_although_the_job_failed(
+    stack: TestStack, tmp_path: Path
+) -> None:
+    # In this mode what a function raises at its end fails the task.
+    with running_workbench(stack, tmp_path, mode="thread", fails_at_end=True) as workbench:
+        workbench.tree.change(version="2", fails_at_end=False)
+        done = workbench.upgrade()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(workbench.live()) == 1
+        assert set(workbench.numbers.verify()) == {"1", "2"}
 
 
 def test_a_folder_that_takes_no_savepoint(workbench: Workbench) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from control.errors import SluiceError
 from control.flink import FlinkClient
+from control.lanes.findings import OutputFindings
 from control.lifecycle.change import Change
 from control.lifecycle.decide import Wish, decide_change, decide_deploy
 from control.lifecycle.deployments import Deployment, Deployments, Release, Wanted
@@ -28,7 +29,9 @@ from control.lifecycle.words import (
     Step,
 )
 from control.lifecycle.workplace import Workplace
+from control.reconcile.findings import Kind as Differing
 from control.savepoint_metadata import operator_id
+from jobs.lane import LIVE, Lane
 from jobs.spec import Health, JobSpec, Output, StatePart, UpgradePolicy
 from tests.kit.fake_clock import FakeClock
 from tests.kit.fake_flink import FakeFlink
@@ -38,9 +41,11 @@ SPEC = JobSpec(
     name="counting", purpose="counts", module="jobs.counting", inputs=("numbers",),
     writes=(Output("answers", harmless=False, again="a number may be counted twice"),),
     state=(StatePart("numbers", "kafka-offsets/1", "how far numbers is read"),
-           StatePart("count", "count/1", "the counts")),
+           StatePart("count", "count/1", "the counts"),
+           StatePart("letters", "kafka-transactions/1", "open transactions")),
     health=Health(judged=("sluice.events_in",), refused=("sluice.events_refused",)),
     upgrade=UpgradePolicy(checkpoints=3, watch_seconds=10, give_up_seconds=60),
+    lanes=True,
 )
 UIDS = ("numbers", "count", "answers")
 
@@ -86,6 +91,9 @@ class MemoryLedger(Ledger):
 
     def operation(self, number: int) -> Operation | None:
         return self.operations.get(number)
+
+    def all_unfinished(self) -> list[Operation]:
+        return [one for one in self.operations.values() if one.state is OperationState.RUNNING]
 
     def steps(self, operation: int) -> list[StepRow]:
         return list(self.rows[operation])
@@ -225,6 +233,10 @@ class MemorySavepoints(Savepoints):
     def set_state(self, number: int, state: SavepointState, note: str = "") -> None:
         self.rows[number] = replace(self.rows[number], state=state, note=note)
 
+    def verified(self, number: int, how: str, size: int | None) -> None:
+        self.rows[number] = replace(self.rows[number], verified=how, size=size,
+                                    verified_at=self._now())
+
     def get(self, number: int) -> Savepoint | None:
         return self.rows.get(number)
 
@@ -253,10 +265,14 @@ class FakeClients:
     # By version: an error that the client says instead of submitting.
     refusals: dict[str, SluiceError] = field(default_factory=dict)
     prepared: list[str] = field(default_factory=list)
+    lanes: dict[str, Lane] = field(default_factory=dict)
 
-    def prepare(self, release: Release, flink_job: str) -> "FakePrepared":
+    def prepare(
+        self, release: Release, flink_job: str, lane: Lane = LIVE
+    ) -> "FakePrepared":
         self.prepared.append(flink_job)
-        return FakePrepared(self, release, flink_job)
+        self.lanes[flink_job] = lane
+        return FakePrepared(self, release, flink_job, lane)
 
 
 @dataclass
@@ -266,6 +282,7 @@ class FakePrepared:
     clients: FakeClients
     release: Release
     flink_job: str
+    lane: Lane
 
     def graph(self) -> Graph:
         return Graph("process", tuple(
@@ -277,13 +294,36 @@ class FakePrepared:
         if self.release.version in self.clients.refusals:
             raise self.clients.refusals[self.release.version]
         self.clients.flink.submit(
-            self.flink_job, self.release.job, parallelism=self.release.parallelism,
+            self.flink_job, self.lane.own(self.release.job), parallelism=self.release.parallelism,
             savepoint=savepoint, uids=UIDS, allow_dropped=allow_dropped,
             user_config={"version": self.release.version},
         )
 
     def close(self) -> None:
         """Nothing runs yet."""
+
+
+@dataclass
+class FakeLanes:
+    """What lanes write to, in memory."""
+
+    there: set[str] = field(default_factory=set)
+    # How many of 100 records differ, each time somebody compares; the last for ever.
+    differing: list[int] = field(default_factory=lambda: [0])
+    compared: int = 0
+
+    def make(self, _spec: JobSpec, lane: Lane) -> None:
+        self.there.add(lane.name)
+
+    def remove(self, _spec: JobSpec, lane: Lane) -> None:
+        self.there.discard(lane.name)
+
+    def compare(self, _spec: JobSpec, lane: Lane, *_: Any) -> list[OutputFindings]:
+        assert lane.name in self.there
+        found = self.differing[min(self.compared, len(self.differing) - 1)]
+        self.compared += 1
+        different = Differing(found, ["1"] * found)
+        return [OutputFindings("answers", 100, 100, different=different)]
 
 
 class FreeGuard:
@@ -302,6 +342,7 @@ class Plane:
         self.flink.forbid_two = True
         self.flink.highly_available = True
         self.clients = FakeClients(self.flink)
+        self.lanes = FakeLanes()
         self.ledger = MemoryLedger(self.clock)
         self.deployments = MemoryDeployments(self.clock)
         self.savepoints = MemorySavepoints(self.clock)
@@ -311,11 +352,15 @@ class Plane:
         self.reached: list[str] = []
         self.place = self._open()
 
+    def another_process(self) -> None:
+        """Forget what only the last command knew."""
+        self.place = self._open()
+
     def _open(self) -> Workplace:
         client = FlinkClient("http://flink", transport=self.flink)
         return Workplace(
             self.ledger, self.deployments, self.savepoints, Eyes(client, self.clock),
-            self.clients, self.clock, "file:///savepoints", None, self._find_kept,
+            self.clients, self.lanes, self.clock, "file:///savepoints", None, self._find_kept,
         )
 
     def _find_kept(self, folder: str | None) -> str | None:
@@ -361,7 +406,7 @@ class Plane:
 
     def resume(self, *, undo: bool = False) -> str:
         """Take up what was left unfinished, in another process."""
-        self.place = self._open()
+        self.another_process()
         operation = self.ledger.unfinished("counting")
         assert operation is not None
         change = Change(self.run(operation), self.place, plan_from_json(operation.plan))

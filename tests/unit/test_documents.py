@@ -3,10 +3,12 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import BytesIO
 from math import isfinite
 from typing import Any
 
 import pytest
+from fastavro import schemaless_writer
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -55,6 +57,28 @@ def test_a_document_says_what_the_record_says(record: dict[str, Any]) -> None:
     assert action["version"] == passed.days * 86_400_000_000 + (
         passed.seconds * 1_000_000 + passed.microseconds
     )
+
+
+@pytest.mark.parametrize("occurred_at", [2**62, -2**62])
+def test_a_time_that_no_calendar_knows_is_refused(occurred_at: int) -> None:
+    fields = [{**field, "type": "long"} if field["name"] == "occurred_at" else field
+              for field in SCHEMA["fields"]]
+    maker = DocumentMaker({**SCHEMA, "fields": fields})
+    body = bytearray(SOUND[0])
+    plain = DocumentDecoder({**SCHEMA, "fields": fields}).parts(SOUND[0]).occurred_at
+    old, new = encode_long(plain), encode_long(occurred_at)
+    assert body.count(old) >= 1
+    at = body.index(old)
+    body[at:at + len(old)] = new
+    with pytest.raises(RejectedError) as refused:
+        maker.document(bytes(body), -10**6)
+    assert refused.value.reason is Reason.UNDECODABLE
+
+
+def encode_long(value: int) -> bytes:
+    out = BytesIO()
+    schemaless_writer(out, "long", value)
+    return out.getvalue()
 
 
 def test_sound_events_go_the_short_way() -> None:

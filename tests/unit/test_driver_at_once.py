@@ -13,6 +13,7 @@ from control.errors import MisuseError
 from control.render.k8s import Target, session_job, wanted_jobs
 from control.settings import load_settings
 from jobs.catalogue import JOBS
+from jobs.lane import Lane
 from jobs.order import Order
 
 PARALLELISM = 4
@@ -74,8 +75,8 @@ def test_a_name_is_submitted_without_waiting_for_a_word(
     env = MagicMock()
     prepared: list[Any] = []
 
-    def prepare(settings: Any, jars: Any) -> MagicMock:
-        prepared.append((settings.search_parallelism, jars))
+    def prepare(settings: Any, jars: Any, lane: Lane) -> MagicMock:
+        prepared.append((settings.search_parallelism, jars, lane.is_live))
         return env
 
     def wait(order: Order) -> None:
@@ -85,7 +86,7 @@ def test_a_name_is_submitted_without_waiting_for_a_word(
     monkeypatch.setattr(driver, "_configuration", dict)
     monkeypatch.setattr(driver, "_wait", wait)
     assert driver.main("search") == 0
-    assert prepared == [(PARALLELISM, ())]
+    assert prepared == [(PARALLELISM, (), True)]
     graph = env._generate_stream_graph.return_value
     assert env._j_stream_execution_environment.execute.call_args_list == [call(graph)]
     # The id and the savepoint are Flink's own, as whoever submits has given them.

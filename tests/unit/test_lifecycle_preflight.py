@@ -124,6 +124,7 @@ def test_fits(wrote: JobSpec, words: str | None) -> None:
 
 
 def test_an_older_form_may_be_read() -> None:
-    reads = replace(SPEC, state=(SPEC.state[0], StatePart("count", "count/2", "", ("count/1",))))
+    newer = StatePart("count", "count/2", "", ("count/1",))
+    reads = replace(SPEC, state=(SPEC.state[0], newer, SPEC.state[2]))
     assert fits(SPEC, reads) is None
     assert fits(reads, SPEC) is not None

@@ -88,7 +88,7 @@ def test_a_version_is_of_code_and_settings() -> None:
 
 def test_where_workers_find_packages() -> None:
     own = load_settings()
-    assert str(own.cache_dir) in str(worker_packages(own, "abc"))
+    assert str(own.home) in str(worker_packages(own, "abc"))
     theirs = load_settings(flink_url="http://127.0.0.1:1")
     assert worker_packages(theirs, "abc") is None
     shared = load_settings(flink_url="http://127.0.0.1:1", worker_code="/mnt/code/")

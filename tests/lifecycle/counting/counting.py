@@ -16,9 +16,9 @@ from pyflink.datastream import (
 )
 from pyflink.datastream.state import ValueStateDescriptor
 
-from jobs.kafka import read_topic, write_topic
+from jobs.kafka import BYTES, Delivery, read_topic, write_topic
+from jobs.lane import Lane
 
-BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 REFUSED = OutputTag("refused", BYTES)
 _KEYS = VARIANT["keys"]
 
@@ -33,6 +33,11 @@ class Count(KeyedProcessFunction):  # type: ignore[misc]
         group = runtime_context.get_metrics_group().add_group("sluice")
         self._in = group.counter("events_in")
         self._refused = group.counter("events_refused")
+
+    def close(self) -> None:
+        if VARIANT["fails_at_end"]:
+            message = "it cannot let go"
+            raise RuntimeError(message)
 
     def process_element(self, value: bytes, _ctx: Any) -> Iterator[Any]:
         crash_after = VARIANT["crash_after"]
@@ -57,11 +62,11 @@ class Count(KeyedProcessFunction):  # type: ignore[misc]
         yield f"{int(value)} {int(value) % _KEYS} {count} {VARIANT['version']}".encode()
 
 
-def build(env: StreamExecutionEnvironment, bootstrap: str) -> None:
+def build(env: StreamExecutionEnvironment, bootstrap: str, lane: Lane) -> None:
     """Add the whole job to an environment."""
     name = VARIANT["name"]
     counted = (
-        read_topic(env, bootstrap, f"{name}-numbers", f"{name}", "numbers", from_start=True)
+        read_topic(env, lane, bootstrap, f"{name}-numbers", f"{name}", "numbers")
         .key_by(lambda value: int(value) % _KEYS, key_type=Types.LONG())
         .process(Count(), BYTES)
         .name("count")
@@ -69,6 +74,8 @@ def build(env: StreamExecutionEnvironment, bootstrap: str) -> None:
     )
     if VARIANT["max_parallelism"] is not None:
         counted.set_max_parallelism(VARIANT["max_parallelism"])
-    write_topic(counted, bootstrap, f"{name}-answers", f"{name}-answers", 600_000, "answers")
-    write_topic(counted.get_side_output(REFUSED), bootstrap, f"{name}-refused",
-                f"{name}-refused", 600_000, "refused")
+    for what, stream in (
+        ("answers", counted), ("refused", counted.get_side_output(REFUSED))
+    ):
+        delivery = Delivery(lane, bootstrap, f"{name}-{what}", 600_000)
+        write_topic(stream, delivery, f"{name}-{what}", what)

@@ -1,0 +1,116 @@
+"""`sluice replay compare`, `swap`, `drop`: what a replay wrote beside the live job."""
+
+import click
+
+from control.cli.output import json_option, print_json, print_table, progress_line
+from control.cli.replay_words import ask, find_replay, tell
+from control.errors import ExitCode, RefusedError
+from control.lanes.closing import ReplayOutlets
+from control.lanes.compare import compare_lane
+from control.lanes.swap import swap_lane
+from control.lifecycle.open import Desk, open_desk
+from control.lifecycle.perform import held
+from control.lifecycle.replay_plan import ReplayPlan
+from control.lifecycle.words import Event, OperationState
+from control.reconcile.span import moment
+from control.settings import Settings
+from jobs.lane import Into, Lane
+
+# Kafka's producers try for two minutes; the rest is for clocks that differ.
+_MARGIN_SECONDS = 130
+
+_margin_option = click.option(
+    "--margin", type=click.FloatRange(min=0), default=_MARGIN_SECONDS, show_default=True,
+    metavar="SECONDS", help="Left out at both ends of the span of a store: so long after its"
+                            " cleaning an event may have come into Kafka.",
+)
+
+
+@click.command()
+@click.argument("number", type=int)
+@_margin_option
+@json_option
+@click.pass_obj
+def compare(settings: Settings, number: int, *, margin: float, as_json: bool) -> int:
+    """Compare a shadow with what is live, record by record. Exit code 0 only when it is equal."""
+    with open_desk(settings) as desk, progress_line(quiet=as_json) as say:
+        plan, lane = _shadow(desk, number)
+        found = compare_lane(settings, plan.spec, lane, *plan.certain(margin), say)
+    if as_json:
+        print_json([one.as_json() for one in found])
+    else:
+        print_table(("output", "live", "shadow", "only live", "only shadow", "different",
+                     "verdict"), [
+            (one.output, f"{one.live:,}", f"{one.shadow:,}", f"{one.only_live.count:,}",
+             f"{one.only_shadow.count:,}", f"{one.different.count:,}",
+             "[green]equal[/]" if one.equal else "[red]differs[/]") for one in found
+        ])
+    return ExitCode.DONE if all(one.equal for one in found) else ExitCode.FAILED
+
+
+@click.command()
+@click.argument("number", type=int)
+@_margin_option
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@json_option
+@click.pass_obj
+def swap(
+    settings: Settings, number: int, *, margin: float, yes: bool, as_json: bool
+) -> None:
+    """Exchange what is live of the span with what a shadow holds."""
+    with open_desk(settings) as desk:
+        job = find_replay(desk, number)[0].job
+        with held(desk, job), progress_line(quiet=as_json) as say:
+            plan, lane = _shadow(desk, number)
+            first, end = plan.certain(margin)
+            if not as_json:
+                click.echo(f"What is live of {', '.join(plan.spec.outputs)} from"
+                           f" {moment(first)} to {moment(end)} changes places with what replay"
+                           f" {number} wrote.")
+            ask(f"swap replay {number}", yes)
+            found = swap_lane(settings, plan.spec, lane, first, end, say)
+            desk.place.ledger.tell(job, Event.SWAPPED, "; ".join(
+                f"{one.output}: {one.to_live:,} into live, {one.to_shadow:,} out of it"
+                for one in found), number)
+    if as_json:
+        print_json([one.as_json() for one in found])
+        return
+    print_table(("output", "into live", "out of live", "held back"), [
+        (one.output, f"{one.to_live:,}", f"{one.to_shadow:,}", f"{one.held_back:,}")
+        for one in found
+    ])
+
+
+@click.command()
+@click.argument("number", type=int)
+@json_option
+@click.pass_obj
+def drop(settings: Settings, number: int, *, as_json: bool) -> None:
+    """Delete what a replay wrote into its shadow."""
+    with open_desk(settings) as desk:
+        job = find_replay(desk, number)[0].job
+        with held(desk, job):
+            plan, lane = _shadow(desk, number)
+            ReplayOutlets(settings, desk.place, plan).remove(lane)
+            outcome = f"What replay {number} of {plan.job} wrote into its shadow is deleted."
+            desk.place.ledger.tell(job, Event.DROPPED, outcome, number)
+    tell(outcome, as_json)
+
+
+def _shadow(desk: Desk, number: int) -> tuple[ReplayPlan, Lane]:
+    """Return a replay whose shadow is there and written to no more."""
+    operation, plan = find_replay(desk, number)
+    if plan.into is not Into.SHADOW:
+        message = f"Replay {number} of {plan.job} wrote into {plan.into}: it has no shadow."
+        raise RefusedError(message, "`sluice reconcile` compares what is live.")
+    if not operation.state.is_over:
+        message = f"Replay {number} of {plan.job} is not over."
+        raise RefusedError(message, f"`sluice replay resume {number}` waits for it.")
+    dropped = any(event.event is Event.DROPPED
+                  for event in desk.place.ledger.events(operation=number))
+    finished = any(event.event is Event.FINISHED
+                   for event in desk.place.ledger.events(operation=number))
+    if dropped or not finished or operation.state is OperationState.UNDONE:
+        message = f"What replay {number} of {plan.job} wrote is not there: it was deleted."
+        raise RefusedError(message, "`sluice replay list` shows the others.")
+    return plan, plan.lane(number)
