@@ -4,10 +4,12 @@ import click
 
 from control.cli.output import json_option, print_json, print_table, progress_line
 from control.cli.replay_words import ask, find_replay, tell
+from control.database import Connection
 from control.errors import ExitCode, RefusedError
 from control.lanes.closing import ReplayOutlets
 from control.lanes.compare import compare_lane
-from control.lanes.swap import swap_lane
+from control.lanes.swap import SwapFindings, swap_lane
+from control.lifecycle.ledger import TELL
 from control.lifecycle.open import Desk, open_desk
 from control.lifecycle.perform import held
 from control.lifecycle.replay_plan import ReplayPlan
@@ -67,11 +69,15 @@ def swap(
                 click.echo(f"What is live of {', '.join(plan.spec.outputs)} from"
                            f" {moment(first)} to {moment(end)} changes places with what replay"
                            f" {number} wrote.")
+                for event in desk.place.ledger.events(operation=number):
+                    if event.event is Event.SWAPPED:
+                        click.echo(f"Once more brings back what was: {event.at:%Y-%m-%d %H:%M:%S}"
+                                   f" UTC {event.detail}.")
             ask(f"swap replay {number}", yes)
-            found = swap_lane(settings, plan.spec, lane, first, end, say)
-            desk.place.ledger.tell(job, Event.SWAPPED, "; ".join(
-                f"{one.output}: {one.to_live:,} into live, {one.to_shadow:,} out of it"
-                for one in found), number)
+            found = swap_lane(
+                settings, plan.spec, lane, first, end, say,
+                lambda connection, one: _note(connection, job, number, one),
+            )
     if as_json:
         print_json([one.as_json() for one in found])
         return
@@ -95,6 +101,11 @@ def drop(settings: Settings, number: int, *, as_json: bool) -> None:
             outcome = f"What replay {number} of {plan.job} wrote into its shadow is deleted."
             desk.place.ledger.tell(job, Event.DROPPED, outcome, number)
     tell(outcome, as_json)
+
+
+def _note(connection: Connection, job: str, number: int, one: SwapFindings) -> None:
+    detail = f"{one.output}: {one.to_live:,} into live, {one.to_shadow:,} out of it"
+    connection.execute(TELL.encode(), [job, number, Event.SWAPPED.value, detail])
 
 
 def _shadow(desk: Desk, number: int) -> tuple[ReplayPlan, Lane]:

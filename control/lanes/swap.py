@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from control.database import connect
+from control.database import Connection, connect
 from control.dlq.letter import TOPIC as LETTERS
 from control.errors import RefusedError
 from control.lanes.compare import span_of_shadow
@@ -15,16 +15,19 @@ from jobs.spec import JobSpec, OutputKind
 
 __all__ = ["SwapFindings", "swap_lane"]
 
+# Writes down what was exchanged.
+Note = Callable[[Connection, SwapFindings], None]
+
 
 def swap_lane(
     settings: Settings, spec: JobSpec, lane: Lane, first: int, end: int,
-    say: Callable[[str], None],
+    say: Callable[[str], None], note: Note = lambda _, __: None,
 ) -> list[SwapFindings]:
     """Exchange the span of each table and index; the same once more brings back what was.
 
-    A table is exchanged in one transaction. Indices are not: what was cut off there is finished by
-    the next call. Dead letters stay where they are; other topics are refused, as nothing can be
-    taken out of one.
+    A table is exchanged in one transaction, in which it is noted, too: whoever lost the answer can
+    tell. Indices are not: what was cut off there is finished by the next call. Dead letters stay
+    where they are; other topics are refused, as nothing can be taken out of one.
     """
     span = span_of_shadow(lane, first, end)
     topics = [output.name for output in spec.writes
@@ -40,9 +43,12 @@ def swap_lane(
             continue
         say(f"{output.title}: exchanging")
         if output.kind is OutputKind.TABLE:
-            with connect(settings.timescale_dsn) as connection:
+            with connect(settings.timescale_dsn) as connection, connection.transaction():
                 found.append(swap_tables(connection, output, lane, span))
+                note(connection, found[-1])
         else:
             url = settings.elasticsearch_url
             found.append(IndexSwap(url, output, lane, span, say).run())
+            with connect(settings.timescale_dsn) as connection:
+                note(connection, found[-1])
     return found

@@ -14,6 +14,9 @@ from control.errors import RefusedError
 from control.lifecycle.book import Book, as_json
 from control.lifecycle.words import Event, Kind, OperationState, Step
 
+# An event of a job: its name, the operation, what happened, in words.
+TELL = "INSERT INTO control.job_events (job, operation, kind, detail) VALUES (%s, %s, %s, %s)"
+
 _COLUMNS = "number, job, kind, state, plan, person, host, reason, outcome, begun_at, ended_at"
 
 
@@ -188,10 +191,7 @@ class Ledger:
 
     def tell(self, job: str, event: Event, detail: str, operation: int | None = None) -> None:
         """Write down that something happened."""
-        self._book.ask(
-            "INSERT INTO control.job_events (job, operation, kind, detail)"
-            " VALUES (%s, %s, %s, %s)", [job, operation, event.value, detail],
-        )
+        self._book.ask(TELL, [job, operation, event.value, detail])
 
     def events(
         self, job: str | None = None, operation: int | None = None, limit: int = 100

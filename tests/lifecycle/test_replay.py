@@ -121,8 +121,12 @@ def _swaps_what_is_wrong(flow: Flow, number: str) -> None:
     assert compared.returncode == FAILED
     assert [one["different"]["count"] for one in json.loads(compared.stdout)] == [3, 0]
     assert flow.stack.run("replay", "swap", number, "--yes").returncode == REFUSED
-    flow.stack.ok("replay", "swap", number, "--margin", "0", "--yes")
+    swap = ("replay", "swap", number, "--margin", "0", "--yes")
+    flow.stack.ok(*swap)
     flow.stack.ok("reconcile", "--store", "timescale")
+    assert "Once more brings back what was" in flow.stack.ok(*swap)
+    assert flow.stack.run("reconcile", "--store", "timescale").returncode == FAILED
+    flow.stack.ok(*swap)
 
 
 def test_what_makes_no_sense_is_refused(flow: Flow) -> None:

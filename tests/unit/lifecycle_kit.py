@@ -426,6 +426,14 @@ class Plane:
         self.clock.sleep(seconds)
 
 
+def running_plane() -> Plane:
+    """Return a control plane whose job has run for a while."""
+    plane = Plane()
+    plane.deploy()
+    plane.wait(20)
+    return plane
+
+
 def last_operation(plane: Plane) -> Operation:
     """Return the newest operation."""
     return plane.ledger.operations[max(plane.ledger.operations)]

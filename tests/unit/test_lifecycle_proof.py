@@ -13,17 +13,14 @@ from control.lifecycle.words import Origin
 from control.savepoint_metadata import OperatorState, SavepointMetadata, operator_id
 from jobs.lane import Into
 from tests.kit.fake_flink_job import FakeJob
-from tests.unit.lifecycle_kit import SPEC, UIDS, Plane
+from tests.unit.lifecycle_kit import SPEC, UIDS, Plane, running_plane
 
 LANE = "counting-verify-1"
 
 
 @pytest.fixture
 def plane() -> Plane:
-    ready = Plane()
-    ready.deploy()
-    ready.wait(20)
-    return ready
+    return running_plane()
 
 
 @pytest.fixture

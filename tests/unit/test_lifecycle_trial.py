@@ -6,7 +6,7 @@ from control.lifecycle.change import TakenBackError
 from control.lifecycle.decide import Wish
 from control.lifecycle.words import OperationState, Origin, Step
 from tests.kit.fake_flink_job import FakeJob
-from tests.unit.lifecycle_kit import KilledError, Plane, last_operation
+from tests.unit.lifecycle_kit import KilledError, Plane, last_operation, running_plane
 
 TRY = Wish(trial_seconds=20)
 LANE = "counting-trial-2"
@@ -14,10 +14,7 @@ LANE = "counting-trial-2"
 
 @pytest.fixture
 def plane() -> Plane:
-    ready = Plane()
-    ready.deploy()
-    ready.wait(20)
-    return ready
+    return running_plane()
 
 
 def cleared(plane: Plane) -> bool:

@@ -12,15 +12,12 @@ from control.lifecycle.run import StepFailedError
 from control.lifecycle.words import DeploymentState, Desired, OperationState
 from jobs.spec import StatePart
 from tests.kit.fake_flink_job import FakeJob
-from tests.unit.lifecycle_kit import SPEC, Plane, last_operation
+from tests.unit.lifecycle_kit import SPEC, Plane, last_operation, running_plane
 
 
 @pytest.fixture
 def plane() -> Plane:
-    ready = Plane()
-    ready.deploy()
-    ready.wait(20)
-    return ready
+    return running_plane()
 
 
 def states(plane: Plane) -> list[str]:
