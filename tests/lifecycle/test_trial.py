@@ -1,9 +1,17 @@
 """Beside the live job: a new version is tried, a savepoint is proven, on a real cluster."""
 
 import json
+import subprocess
+from pathlib import Path
+
+import pytest
 
 from control.flink import FlinkClient
 from control.kafka import admin_client
+from tests.kit.ingest import FLAWS, running_ingest
+from tests.kit.outcome import Manifest, Outlet
+from tests.kit.source_tree import SourceTree
+from tests.kit.stack import SLUICE, TestStack
 from tests.kit.workbench import Workbench
 
 
@@ -45,6 +53,27 @@ def test_what_writes_something_else_changes_nothing(workbench: Workbench) -> Non
         assert int(flink.job_metrics(after.id, ["numRestarts"])["numRestarts"]) == 0
     assert left_behind(workbench) == []
     assert set(workbench.numbers.verify()) == {"1"}
+
+
+@pytest.mark.long
+def test_ingest_is_tried_beside_itself(stack: TestStack, tmp_path: Path) -> None:
+    tree = SourceTree(tmp_path / "tree", "counting-beside")
+    file = tmp_path / "sent.jsonl"
+    with running_ingest(stack):
+        outlet = Outlet(stack.settings().kafka_bootstrap)
+        load = ["events", "produce", "--duration", "100", "--rate", "300", "--seed", "903",
+                "--manifest", str(file), *FLAWS]
+        with subprocess.Popen([str(SLUICE), *load], env=stack.environment()) as sending:
+            done = stack.run("upgrade", "ingest", "--yes", "--strategy", "shadow", "--trial",
+                             "15", SLUICE_SOURCE=str(tree.root))
+            assert sending.wait(200) == 0
+        assert done.returncode == 0, done.stdout + done.stderr
+        [upgrade, *_] = json.loads(stack.ok("history", "ingest", "--json"))
+        shown = json.loads(stack.ok("history", "show", str(upgrade["number"]), "--json"))
+        [trial] = [one["result"] for one in shown["steps"] if one["step"] == "trial"]
+        assert trial["differing"] == 0
+        assert min(one["live"] for one in trial["compared"]) > 10
+        outlet.check(Manifest.read(file))
 
 
 def test_a_savepoint_is_proven_by_starting_from_it(workbench: Workbench) -> None:
