@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from control.errors import SluiceError
@@ -14,7 +14,7 @@ from control.lifecycle.run import Run, StepFailedError
 from control.lifecycle.start import start
 from control.lifecycle.suspend import end_job, suspend
 from control.lifecycle.trial import Trying
-from control.lifecycle.watch import watch_job
+from control.lifecycle.watch import allowed_after, watch_job
 from control.lifecycle.words import (
     DeploymentState,
     Desired,
@@ -75,6 +75,8 @@ class Change:
         self._number = run.operation.number
         self._job = plan.release.job
         self._spec: JobSpec = spec_from_json(plan.release.spec)
+        # The share of messages that the version before refused, as far as that was seen.
+        self._refused_before = 0.0
         self._trying = Trying(run, place, plan, plan.trial) if plan.trial else None
 
     def carry_out(self) -> str:
@@ -120,7 +122,8 @@ class Change:
     def _try_out(self, trying: Trying) -> None:
         """Run the new version beside the old one first; where it is no good, nothing changes."""
         try:
-            trying.carry_out()
+            tried = trying.carry_out()
+            self._refused_before = tried["refused"] / max(tried["judged"], 1)
         except StepFailedError as failure:
             outcome = f"{failure.message} What ran before runs on untouched."
             try:
@@ -140,20 +143,26 @@ class Change:
         if self._plan.suspend.how is How.NOTHING:
             return self._plan.restore.path
         try:
-            result = self._run.step(Step.SUSPEND, self._mean_suspend,
-                                    lambda meant: suspend(self._place, meant))
+            result = self._run.step(Step.SUSPEND, self._mean_suspend, self._act_suspend)
         except StepFailedError as failure:
             self._end(OperationState.FAILED, Event.UNHEALTHY, failure.message)
             raise
+        self._refused_before = max(self._refused_before, float(result.get("refused_before", 0)))
         deployment = self._before()
         if deployment is not None:
             self._place.deployments.set_state(deployment.number, DeploymentState.ENDED)
         return str(result["path"])
 
+    def _act_suspend(self, meant: Any) -> dict[str, Any]:
+        return {**suspend(self._place, meant), "refused_before": meant.get("refused_before", 0.0)}
+
     def _mean_suspend(self) -> dict[str, Any]:
         suspend_plan = self._plan.suspend
         before = self._before()
+        # The last moment at which anybody can tell what is usual.
+        sight = self._place.eyes.sight(str(suspend_plan.flink_job), self._spec.health)
         return {
+            "refused_before": sight.share_refused,
             "how": suspend_plan.how.value, "job": self._job,
             "flink_job": suspend_plan.flink_job, "trigger": uuid.uuid4().hex,
             "folder": self._place.savepoint_folder, "drain": suspend_plan.drain,
@@ -183,8 +192,13 @@ class Change:
         return started
 
     def _watch(self, meant: Any) -> dict[str, Any]:
-        return watch_job(self._place, str(meant["flink_job"]), self._spec.health,
-                         self._plan.watch, lambda text: self._run.say(f"watching: {text}"))
+        watch = replace(self._plan.watch, max_refused=self._may_refuse)
+        return watch_job(self._place, str(meant["flink_job"]), self._spec.health, watch,
+                         lambda text: self._run.say(f"watching: {text}"))
+
+    @property
+    def _may_refuse(self) -> float:
+        return max(self._plan.watch.max_refused, allowed_after(self._refused_before))
 
     def _take_back(
         self, path: str | None, failure: StepFailedError,
@@ -254,7 +268,7 @@ class Change:
             newest = place.eyes.final_checkpoints(job).last
         choice = choose_return(
             str(meant["path"]) if meant["path"] else None, newest,
-            refuses=sight.judged > 0 and sight.share_refused > self._plan.watch.max_refused,
+            refuses=sight.judged > 0 and sight.share_refused > self._may_refuse,
             may_go_on=bool(meant["may_go_on"]),
         )
         if newest is not None and choice.path == newest.path:

@@ -10,7 +10,7 @@ from typing import Any
 from control.errors import SluiceError, TimedOutError
 from control.lanes.findings import OutputFindings
 from control.lifecycle.plan import Plan, Trial
-from control.lifecycle.run import Run
+from control.lifecycle.run import Content, Run
 from control.lifecycle.snapshots import take_savepoint
 from control.lifecycle.suspend import end_job
 from control.lifecycle.watch import await_running, watch_job
@@ -39,12 +39,12 @@ class Trying:
         self._spec = spec_from_json(plan.release.spec)
         self._lane = Lane(f"trial-{run.operation.number}", Into.SHADOW)
 
-    def carry_out(self) -> None:
+    def carry_out(self) -> Content:
         """Do it; a StepFailedError says why the new version is not to be trusted."""
         # The client that is to start it for good would wait all this time.
         self._place.forget(self._plan.flink_job)
         copied = self._run.step(Step.COPY, self._mean_copy, self._copy)
-        self._run.step(Step.TRIAL, lambda: self._mean_run(copied), self._act)
+        return self._run.step(Step.TRIAL, lambda: self._mean_run(copied), self._act)
 
     def clear(self) -> None:
         """End the trial and delete what it wrote."""
@@ -74,8 +74,10 @@ class Trying:
                 str(meant["path"]), allow_dropped=True
             )
         await_running(place, job, spec.health, spec.health.max_restarts)
-        watch = replace(self._plan.watch, seconds=float(meant["seconds"]),
-                        give_up_seconds=self._plan.watch.give_up_seconds + float(meant["seconds"]))
+        seconds = float(meant["seconds"])
+        # What it refuses is compared with what the old version refuses of the same.
+        watch = replace(self._plan.watch, seconds=seconds, max_refused=1.0,
+                        give_up_seconds=self._plan.watch.give_up_seconds + seconds)
         watched = watch_job(place, job, spec.health, watch,
                             lambda text: self._run.say(f"trying: {text}"))
         found = self._compared(float(meant["at"]) + _SLACK_SECONDS)

@@ -28,8 +28,13 @@ def watch_for(spec: JobSpec, refused_before: float) -> Watch:
     return Watch(
         spec.upgrade.checkpoints, spec.upgrade.watch_seconds, spec.upgrade.give_up_seconds,
         spec.health.max_restarts, spec.health.max_lag,
-        max(spec.health.max_refused, 2 * refused_before),
+        max(spec.health.max_refused, allowed_after(refused_before)),
     )
+
+
+def allowed_after(refused_before: float) -> float:
+    """Return what share a new version may refuse where the one before refused this one."""
+    return 2 * refused_before
 
 
 def illness(sight: Sight, watch: Watch) -> str | None:

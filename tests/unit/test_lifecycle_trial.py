@@ -70,6 +70,17 @@ def test_a_difference_may_be_meant(plane: Plane) -> None:
     assert plane.live_version() == "2"
 
 
+def test_what_both_refuse_is_no_fault_of_the_new_one(plane: Plane) -> None:
+    def refuse(job: FakeJob) -> None:
+        job.vertex_metrics[job.vertices[0].name] = {
+            "0.sluice.events_in": 100, "0.sluice.events_refused": 60,
+        }
+
+    plane.flink.when_submitted = refuse
+    plane.upgrade(wish=TRY)
+    assert plane.live_version() == "2"
+
+
 def test_what_crashes_in_the_trial_changes_nothing(plane: Plane) -> None:
     old = plane.flink.live("counting")[0]
 

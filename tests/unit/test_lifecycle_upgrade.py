@@ -99,6 +99,17 @@ def test_what_refuses_all_is_taken_back(plane: Plane) -> None:
     assert plane.live_version() == "1"
 
 
+def test_what_refuses_as_much_as_before_is_left_alone(plane: Plane) -> None:
+    # The plan was made before the old version had refused anything.
+    old = plane.flink.live("counting")[0]
+    old.vertex_metrics[old.vertices[0].name] = {
+        "0.sluice.events_in": 1000, "0.sluice.events_refused": 600,
+    }
+    on_submit(plane, "2", "refuses")
+    plane.upgrade()
+    assert plane.live_version() == "2"
+
+
 def test_a_first_deploy_may_refuse_all() -> None:
     # Nothing ran before that took more of it: what was sent may be at fault.
     plane = Plane()
