@@ -10,9 +10,10 @@ from control.settings import PROJECT_ROOT
 _PARTS = ("jobs", "udfs", "control", "schemas", "locks/runtime.txt", "pyproject.toml")
 _COUNTING = PROJECT_ROOT / "tests" / "lifecycle" / "counting"
 _SOUND: dict[str, Any] = {
-    "version": "1", "uid": "count", "state": "json", "mode": "process", "max_parallelism": None,
-    "crash_after": None, "refuses": False, "stalls": False,
-    "fails_at_end": False,
+    "version": "1", "uid": "count", "mode": "process", "max_parallelism": None,
+    # How the count is kept, and how it says that it is; the same where nothing is said.
+    "state": "json", "form": "",
+    "crash_after": None, "refuses": False, "stalls": False, "fails_at_end": False,
     # How many keys, and how many letters each keeps beside its count.
     "keys": 10, "ballast": 0, "comment": "",
 }

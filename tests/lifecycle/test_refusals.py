@@ -9,7 +9,7 @@ from tests.kit.stack import TestStack
 from tests.kit.workbench import Workbench
 
 GOOD, REFUSED = 0, 3
-_SOUND = {"mode": "process", "uid": "count", "max_parallelism": None}
+_SOUND = {"mode": "process", "uid": "count", "max_parallelism": None, "state": "json"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,8 @@ def workbench(stack: TestStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     ({"mode": "thread"}, "execution mode", "--fresh"),
     ({"uid": "tally"}, "without a place", "--allow-dropped"),
     ({"max_parallelism": 360}, "maximum parallelism", "--fresh"),
-], ids=["mode", "uid", "max parallelism"])
+    ({"state": "long"}, "forms of state", "reads"),
+], ids=["mode", "uid", "max parallelism", "form"])
 def test_what_would_lose_state_is_refused_before_anything_is_stopped(
     workbench: Workbench, change: dict[str, object], word: str, way_out: str
 ) -> None:

@@ -19,7 +19,7 @@ SPEC = JobSpec(
     max_parallelism=VARIANT["max_parallelism"] or 720,
     state=(
         StatePart("numbers", "kafka-offsets/1", "how far the numbers are read"),
-        StatePart(VARIANT["uid"], f"count-{VARIANT['state']}/1", "the counts"),
+        StatePart(VARIANT["uid"], f"count-{VARIANT['form'] or VARIANT['state']}/1", "the counts"),
         StatePart("answers", f"{TRANSACTIONS}/1", "open transactions of the answers"),
         StatePart("refused", f"{TRANSACTIONS}/1", "open transactions of what is refused"),
     ),
