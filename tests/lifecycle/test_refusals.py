@@ -26,7 +26,7 @@ def workbench(stack: TestStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     ({"mode": "thread"}, "execution mode", "--fresh"),
     ({"uid": "tally"}, "without a place", "--allow-dropped"),
     ({"max_parallelism": 360}, "maximum parallelism", "--fresh"),
-    ({"state": "long"}, "forms of state", "reads"),
+    ({"state": "json-2"}, "forms of state", "reads"),
 ], ids=["mode", "uid", "max parallelism", "form"])
 def test_what_would_lose_state_is_refused_before_anything_is_stopped(
     workbench: Workbench, change: dict[str, object], word: str, way_out: str

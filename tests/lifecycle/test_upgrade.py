@@ -25,7 +25,7 @@ def test_a_new_version_goes_on_where_the_old_one_stopped(workbench: Workbench) -
     pytest.param({"refuses": True}, marks=pytest.mark.long),
     pytest.param({"crash_after": 0}, marks=pytest.mark.long),
     # It says that it reads what the old version kept.
-    pytest.param({"state": "long", "form": "json"}, marks=pytest.mark.long),
+    pytest.param({"state": "json-2", "form": "json"}, marks=pytest.mark.long),
     pytest.param({"stalls": True}, marks=pytest.mark.long),
 ], ids=["crashes later", "refuses all", "crashes at start", "cannot map its state",
         "completes no checkpoint"])

@@ -21,18 +21,25 @@ from jobs.lane import Lane
 
 REFUSED = OutputTag("refused", BYTES)
 _KEYS = VARIANT["keys"]
+_FORM = VARIANT["state"]
 
 
 class Count(KeyedProcessFunction):  # type: ignore[misc]
     """Counts the numbers of a key; keeps the count as versioned bytes."""
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        kind = Types.LONG() if VARIANT["state"] == "long" else Types.STRING()
-        self._count = runtime_context.get_state(ValueStateDescriptor("count", kind))
+        self._count = runtime_context.get_state(ValueStateDescriptor("count", Types.STRING()))
         self._begun = time.monotonic()
         group = runtime_context.get_metrics_group().add_group("sluice")
         self._in = group.counter("events_in")
         self._refused = group.counter("events_refused")
+
+    def _kept(self) -> int:
+        kept = json.loads(self._count.value() or json.dumps({"v": _FORM, "count": 0}))
+        if kept["v"] != _FORM:
+            message = f"the count is kept in form {kept['v']}, not {_FORM}"
+            raise ValueError(message)
+        return int(kept["count"])
 
     def close(self) -> None:
         if VARIANT["fails_at_end"]:
@@ -51,14 +58,9 @@ class Count(KeyedProcessFunction):  # type: ignore[misc]
             self._refused.inc()
             yield REFUSED, value
             return
-        kept = self._count.value()
-        if VARIANT["state"] == "long":
-            count = (kept or 0) + 1
-            self._count.update(count)
-        else:
-            count = (json.loads(kept)["count"] if kept else 0) + 1
-            ballast = random.randbytes(VARIANT["ballast"] // 2).hex()
-            self._count.update(json.dumps({"v": 1, "count": count, "ballast": ballast}))
+        count = self._kept() + 1
+        ballast = random.randbytes(VARIANT["ballast"] // 2).hex()
+        self._count.update(json.dumps({"v": _FORM, "count": count, "ballast": ballast}))
         yield f"{int(value)} {int(value) % _KEYS} {count} {VARIANT['version']}".encode()
 
 
