@@ -16,7 +16,7 @@ from control.stack.class_archive import ClassArchive, shared_archive
 from control.stack.component import StackContext
 from control.stack.context import open_stack
 from control.stack.servers.flink_conf import flink_java, read_profile
-from control.stack.servers.flink_dist import FLINK_DIST, log_options
+from control.stack.servers.flink_dist import FLINK_DIST, flink_jars, log_options
 
 _TIMEOUT_SECONDS = 180
 _PRODUCTION = PROJECT_ROOT / "flink-conf" / "production"
@@ -46,10 +46,7 @@ def client_command(
     own = "flink_url" not in settings.explicit
     workers = settings.worker_python or (sys.executable if own else "")
     java = flink_java(context)
-    jars = [
-        *sorted((FLINK_DIST / "lib").glob("*.jar")),
-        *(FLINK_DIST / "opt").glob("flink-python-*.jar"),
-    ]
+    jars = flink_jars()
     archive = shared_archive(context, "flink-client", f"client-{os.getpid()}", java, jars)
     conf = context.home.conf / "jobmanager" if own else _PRODUCTION
     options = read_profile(conf / "config.yaml").get("env.java.opts.all", "")

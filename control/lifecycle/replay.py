@@ -16,15 +16,15 @@ from control.lifecycle.deployments import Deployment
 from control.lifecycle.progress import Progress, how_far
 from control.lifecycle.replay_plan import ReplayPlan, replay_job
 from control.lifecycle.run import NotOverError, Run, Say, StepFailedError
+from control.lifecycle.start import submit
 from control.lifecycle.states import kept_checkpoint
 from control.lifecycle.suspend import attempt_of, end_job
+from control.lifecycle.watch import UNKNOWN_SECONDS
 from control.lifecycle.words import DeploymentState, Event, OperationState, Step
 from control.lifecycle.workplace import Workplace
 from jobs.lane import Into, Lane
 
 _PAUSE_SECONDS = 1.0
-# For so long a job may be unknown while a JobManager is elected and finds its jobs again.
-_UNKNOWN_SECONDS = 20.0
 _FINISHED = "FINISHED"
 
 
@@ -123,13 +123,8 @@ class Replaying:
         if self._place.eyes.state(job) is None:
             self._run.say(f"starting version {self._plan.release.version} beside"
                           f" {self._plan.job} as {self._lane.own(self._plan.job)}")
-            try:
-                self._place.prepare(self._plan.release, job, self._lane).start(
-                    path, allow_dropped=False)
-            except SluiceError:
-                # The client may have failed after Flink took the job.
-                if self._place.eyes.state(job) is None:
-                    raise
+            submit(self._place, self._plan.release, job, path, allow_dropped=False,
+                   lane=self._lane)
         self._place.deployments.set_state(attempt.number, DeploymentState.LIVE)
         self._tell(Event.STARTED, f"job {job}, from {path or 'the beginning'}")
 
@@ -150,7 +145,7 @@ class Replaying:
                 self._stop_following(job, f"its job {job} {sight.state.lower()}")
             if sight.state is not None:
                 seen = now
-            elif now - seen > _UNKNOWN_SECONDS:
+            elif now - seen > UNKNOWN_SECONDS:
                 self._stop_following(job, f"Flink does not know its job {job} any more")
             read = self._place.eyes.patiently(
                 lambda: how_far(self._place.eyes.flink, job, self._plan.spans))
@@ -185,7 +180,7 @@ class Replaying:
             return
         # One that is unknown may only not have been found again yet.
         state = self._place.eyes.state(job) or self._place.eyes.wait_until_over(
-            job, _UNKNOWN_SECONDS)
+            job, UNKNOWN_SECONDS)
         if state == _FINISHED or state not in {None, *ENDED}:
             return
         path = self._kept(job, known=state is not None)

@@ -9,6 +9,7 @@ from control.lifecycle.deployments import Release
 from control.lifecycle.watch import await_running
 from control.lifecycle.words import DeploymentState
 from control.lifecycle.workplace import Workplace
+from jobs.lane import LIVE, Lane
 from jobs.spec import spec_from_json
 
 
@@ -18,7 +19,9 @@ def start(place: Workplace, release: Release, meant: Mapping[str, Any]) -> dict[
     path = meant.get("path")
     number = place.deployments.add(release, int(meant["operation"]), job, path)
     if place.eyes.state(job) is None:
-        _submit(place, release, job, path, allow_dropped=bool(meant.get("allow_dropped")))
+        graph = place.prepare(release, job).graph()
+        place.deployments.set_graph(number, graph.as_json())
+        submit(place, release, job, path, allow_dropped=bool(meant.get("allow_dropped")))
     spec = spec_from_json(release.spec)
     try:
         await_running(place, job, spec.health, spec.health.max_restarts)
@@ -29,16 +32,13 @@ def start(place: Workplace, release: Release, meant: Mapping[str, Any]) -> dict[
     return {"deployment": number, "flink_job": job}
 
 
-def _submit(
-    place: Workplace, release: Release, job: str, path: str | None, *, allow_dropped: bool
+def submit(
+    place: Workplace, release: Release, job: str, path: str | None, *, allow_dropped: bool,
+    lane: Lane = LIVE,
 ) -> None:
-    prepared = place.prepare(release, job)
+    """Give Flink a job that it does not have."""
     try:
-        graph = prepared.graph()
-        deployment = place.deployments.of_flink_job(job)
-        if deployment is not None:
-            place.deployments.set_graph(deployment.number, graph.as_json())
-        prepared.start(path, allow_dropped=allow_dropped)
+        place.prepare(release, job, lane).start(path, allow_dropped=allow_dropped)
     except SluiceError:
         # The client may have failed after Flink took the job.
         if place.eyes.state(job) is None:

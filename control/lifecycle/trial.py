@@ -12,6 +12,7 @@ from control.lanes.findings import OutputFindings
 from control.lifecycle.plan import Plan, Trial
 from control.lifecycle.run import Content, Run
 from control.lifecycle.snapshots import take_savepoint
+from control.lifecycle.start import submit
 from control.lifecycle.suspend import end_job
 from control.lifecycle.watch import await_running, watch_job
 from control.lifecycle.words import Origin, Step
@@ -70,9 +71,8 @@ class Trying:
         if place.eyes.state(job) is None:
             self._run.say(f"starting version {self._plan.release.version} beside the old one")
             # What has no place was found, and allowed, before.
-            place.prepare(self._plan.release, job, self._lane).start(
-                str(meant["path"]), allow_dropped=True
-            )
+            submit(place, self._plan.release, job, str(meant["path"]), allow_dropped=True,
+                   lane=self._lane)
         await_running(place, job, spec.health, spec.health.max_restarts)
         seconds = float(meant["seconds"])
         # What it refuses is compared with what the old version refuses of the same.

@@ -16,7 +16,7 @@ _ENOUGH = 20
 _PAUSE_SECONDS = 0.5
 _START_SECONDS = 120
 # For so long a job may be unknown while a JobManager is elected and finds its jobs again.
-_UNKNOWN_SECONDS = 20.0
+UNKNOWN_SECONDS = 20.0
 
 
 class UnhealthyError(SluiceError):
@@ -109,7 +109,7 @@ def _look_until(
         sight = place.eyes.sight(job, health)
         now = place.clock.now()
         if sight.state is None:
-            if now - seen > _UNKNOWN_SECONDS:
+            if now - seen > UNKNOWN_SECONDS:
                 message = f"Flink does not know job {job} any more."
                 raise UnhealthyError(message, "Is high availability on? `sluice doctor` tells.")
         else:

@@ -20,7 +20,7 @@ from control.stack.servers.flink_conf import (
     resource_parameters,
     write_conf,
 )
-from control.stack.servers.flink_dist import FLINK_DIST, flink_version, log_options
+from control.stack.servers.flink_dist import FLINK_DIST, flink_jars, flink_version, log_options
 
 # A Python function in thread mode lives inside its TaskManager, behind that process's one GIL:
 # two cores want at least two of them. This product has six jobs of one slot each. Three workers
@@ -106,8 +106,7 @@ class _FlinkServer(Component):
     def _jars(context: StackContext) -> list[Path]:
         return [
             *context.cache.jars(context.artifacts["flink-connectors"]),
-            *sorted((FLINK_DIST / "lib").glob("*.jar")),
-            *(FLINK_DIST / "opt").glob("flink-python-*.jar"),
+            *flink_jars(),
         ]
 
 

@@ -1,6 +1,7 @@
 """Flink's distribution inside the apache-flink package, and what both of its servers share."""
 
 from importlib import metadata
+from pathlib import Path
 
 from control.settings import PROJECT_ROOT
 from control.stack.component import StackContext
@@ -14,6 +15,14 @@ PROFILE = PROJECT_ROOT / "flink-conf" / "local"
 def flink_version() -> str:
     """Return Flink's version."""
     return metadata.version("apache-flink")
+
+
+def flink_jars() -> list[Path]:
+    """Return the jars of every process of Flink that may run Python."""
+    return [
+        *sorted((FLINK_DIST / "lib").glob("*.jar")),
+        *(FLINK_DIST / "opt").glob("flink-python-*.jar"),
+    ]
 
 
 def log_options(context: StackContext, component: str) -> tuple[str, ...]:
