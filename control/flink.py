@@ -152,11 +152,17 @@ class FlinkClient:
         })
 
     def stop(
-        self, job: str, trigger: str, *, drain: bool = False, folder: str | None = None
+        self, job: str, trigger: str, *, drain: bool = False, folder: str | None = None,
+        native: bool = False,
     ) -> None:
-        """Begin to stop a job with a savepoint. The same trigger again begins nothing new."""
+        """Begin to stop a job with a savepoint. The same trigger again begins nothing new.
+
+        A native savepoint holds the state backend's own files: much faster to write and to read,
+        but only this backend reads it.
+        """
         self._ask("POST", f"/jobs/{job}/stop", {
             "triggerId": trigger, "drain": drain,
+            "formatType": "NATIVE" if native else "CANONICAL",
             **({"targetDirectory": folder} if folder else {}),
         })
 

@@ -153,6 +153,10 @@ class Settings(BaseSettings):
     worker_code: str = Field(
         "", description="where workers find unpacked code; default: here, on the local stack"
     )
+    send_jars: bool | None = Field(
+        None, description="send the connectors with each job; default: but to the local stack,"
+                          " whose Flink has them",
+    )
     worker_python: str = Field(
         "", description="the workers' Python; default: this one, or what their cluster says"
     )

@@ -166,6 +166,8 @@ class Change:
             "how": suspend_plan.how.value, "job": self._job,
             "flink_job": suspend_plan.flink_job, "trigger": uuid.uuid4().hex,
             "folder": self._place.savepoint_folder, "drain": suspend_plan.drain,
+            # It is read at once, and by the same backend: the gap is shorter by it.
+            "native": True,
             "max_age_seconds": suspend_plan.max_age_seconds,
             "origin": _ORIGINS[self._plan.kind].value, "operation": self._number,
             "deployment": before.number if before else None,

@@ -24,7 +24,6 @@ from control.lifecycle.deployments import Release
 from control.lifecycle.graph import Graph, graph_from_json
 from control.lifecycle.releases import code_folder, unpacked, worker_packages
 from control.settings import Settings
-from control.stack.context import open_stack
 from jobs.lane import LIVE, Lane
 from jobs.order import Go, Order, is_done, read_graph, write_go
 
@@ -65,12 +64,11 @@ class FlinkClients:
     def prepare(self, release: Release, flink_job: str, lane: Lane = LIVE) -> "PreparedClient":
         """Begin to build a release, to be submitted under this id."""
         code = unpacked(self._store, release.archive, code_folder(self._settings))
-        context = open_stack(self._settings).context
         folder = Path(tempfile.mkdtemp(prefix="sluice-client-"))
         packages = worker_packages(self._settings, release.archive)
         setting = release.spec.get("parallelism_setting")
         order = Order(
-            job=release.job, folder=folder, jars=connector_jars(context), flink_job=flink_job,
+            job=release.job, folder=folder, jars=connector_jars(self._settings), flink_job=flink_job,
             settings={
                 **{key: value for key, value in release.settings.items() if key != "flink"},
                 **({setting: release.parallelism} if setting else {}),

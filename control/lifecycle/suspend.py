@@ -61,7 +61,8 @@ def _stop_once(
     folder = trigger_folder(meant.get("folder"), str(meant["job"]), trigger)
     try:
         place.eyes.patiently(
-            lambda: flink.stop(job, trigger, drain=bool(meant.get("drain")), folder=folder)
+            lambda: flink.stop(job, trigger, drain=bool(meant.get("drain")), folder=folder,
+                               native=bool(meant.get("native")))
         )
         outcome = place.eyes.wait(
             "stopped with a savepoint", _STOP_SECONDS,
