@@ -37,6 +37,10 @@ _RENEW = """
 _HOLDER = re.compile(r"@(?P<host>[^@]*), pid (?P<pid>\d+)$")
 
 
+class LeaseLostError(SluiceError):
+    """A lease ran out, and somebody else took it."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """A lease that is held."""
@@ -53,7 +57,7 @@ class Lease:
         """
         if connection.execute(_RENEW, vars(self)).fetchone() is None:
             message = f"The lease {self.name!r} ran out and somebody else took it."
-            raise SluiceError(message, "Look at what they did, then run the command again.")
+            raise LeaseLostError(message, "Look at what they did, then run the command again.")
 
 
 @contextmanager

@@ -21,6 +21,10 @@ Row = tuple[Any, ...]
 T = TypeVar("T")
 
 
+class BookAwayError(SluiceError):
+    """The database did not come back in time."""
+
+
 class Clock(Protocol):
     """Time, so that tests need not wait for it."""
 
@@ -59,7 +63,7 @@ class Book:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        self.close()
 
     def ask(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
         """Run a statement; return its rows."""
@@ -81,11 +85,11 @@ class Book:
                     error.__cause__, psycopg.Error
                 ):
                     raise
-                self._close()
+                self.close()
                 if time.monotonic() > deadline:
                     message = f"The control plane's database is away: {_line(error)}"
                     hint = "Nothing is lost: `sluice resume JOB` goes on when it is back."
-                    raise SluiceError(message, hint) from error
+                    raise BookAwayError(message, hint) from error
                 if pause == _FIRST_PAUSE:
                     _LOG.warning("the control plane's database is away, waiting: %s", _line(error))
                 time.sleep(pause)
@@ -98,7 +102,8 @@ class Book:
             _require_tables(self._connection)
         return self._connection
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the connection; the next question opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

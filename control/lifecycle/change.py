@@ -1,18 +1,15 @@
 """Change what runs: suspend, start, watch, and take it back when it is not well."""
 
-import sys
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from control.errors import SluiceError
-from control.flink_answers import Checkpoint
-from control.lifecycle.deployments import Deployment, Release
-from control.lifecycle.fit import fits
-from control.lifecycle.plan import How, Plan, Watch
+from control.lifecycle.back import TakenBackError, WayBack
+from control.lifecycle.deployments import Deployment
+from control.lifecycle.plan import How, Plan
 from control.lifecycle.run import Run, StepFailedError
 from control.lifecycle.start import start
-from control.lifecycle.suspend import end_job, suspend
+from control.lifecycle.suspend import last_snapshot, suspend
 from control.lifecycle.trial import Trying
 from control.lifecycle.watch import allowed_after, watch_job
 from control.lifecycle.words import (
@@ -31,39 +28,6 @@ _ORIGINS = {
     Kind.DEPLOY: Origin.UPGRADE, Kind.UPGRADE: Origin.UPGRADE, Kind.ROLLBACK: Origin.ROLLBACK,
     Kind.SCALE: Origin.SCALE, Kind.RESTART: Origin.CHECKPOINT,
 }
-# What ran before is not judged again: it shall run.
-_SETTLED = Watch(1, 0, 180, 3, sys.maxsize, 1.0)
-
-
-class TakenBackError(SluiceError):
-    """The new version was not well; what ran before runs again."""
-
-
-@dataclass(frozen=True)
-class Return:
-    """The state that the version before goes on from, and why."""
-
-    path: str | None
-    why: str
-
-
-def choose_return(
-    kept: str | None, newest: Checkpoint | None, *, refuses: bool, may_go_on: bool
-) -> Return:
-    """Choose between the state that was kept and the last checkpoint of the new version.
-
-    What the new version did until that checkpoint is committed: to go on from there neither loses
-    nor doubles anything. But what it refused wrongly, or wrote in another form, is done again.
-    """
-    if newest is None:
-        return Return(kept, "the new version had completed no checkpoint")
-    if refuses:
-        return Return(kept, "what the new version refused is judged again")
-    if not may_go_on:
-        return Return(kept, "the state of the new version has another form; what it did is done"
-                            " again")
-    return Return(newest.path, "the last checkpoint of the new version: what it did stands")
-
 
 class Change:
     """One change of a job: carried out, or resumed where a killed command left it."""
@@ -108,9 +72,10 @@ class Change:
             self._end(OperationState.UNDONE, Event.RETURNED, outcome)
             return outcome
         kept = self._suspend()
-        if not self._run.knows(Step.START):
+        # Whoever resumes an undoing that is killed as well must go on with it.
+        if not self._run.has_done(Step.START):
             self._run.fail(Step.START, "undone by hand")
-        elif not self._run.knows(Step.HALT):
+        else:
             self._run.fail(Step.WATCH, "undone by hand")
         failure = StepFailedError(Step.WATCH, {"error": "undone by hand"})
         try:
@@ -171,6 +136,9 @@ class Change:
             "max_age_seconds": suspend_plan.max_age_seconds,
             "origin": _ORIGINS[self._plan.kind].value, "operation": self._number,
             "deployment": before.number if before else None,
+            # Where Flink forgets the job before its end is written down.
+            "snapshot": (last_snapshot(self._place, str(suspend_plan.flink_job))
+                         if suspend_plan.how is How.LAST_CHECKPOINT else None),
         }
 
     def _before(self) -> Deployment | None:
@@ -208,82 +176,42 @@ class Change:
     ) -> None:
         """End the new version; start the one before again, from the state that loses nothing."""
         self._place.ledger.tell(self._job, Event.UNHEALTHY, failure.message, self._number)
-        old = self._place.deployments.get(self._plan.undo) if self._plan.undo else None
+        back = WayBack(self._run, self._place, self._plan)
+        old = back.old
         if old is not None and not self._run.knows(Step.RETURN):
             self._run.say(f"not well: {failure.message} Going back to deployment {old.number}.")
-        halted = self._run.step(Step.HALT, lambda: self._mean_halt(path, failure, old), self._halt)
+        try:
+            halted = back.halt(path, failure.message, self._refuses)
+        except StepFailedError as second:
+            outcome = f"{failure.message} It was ended, and nothing runs: {second.message}"
+            self._end(OperationState.FAILED, Event.GIVEN_UP, outcome)
+            raise TakenBackError(outcome, second.hint) from second
         if old is None:
-            self._place.deployments.want(self._job, Desired.STOPPED)
+            if self._plan.kind is not Kind.RESTART:
+                self._place.deployments.want(self._job, Desired.STOPPED)
             outcome = (f"{self._plan.kind} of {self._job} failed: {failure.message} Nothing of it"
                        " runs.")
             self._end(state, Event.GIVEN_UP, outcome)
             raise TakenBackError(outcome, self._way_on(halted.get("path")))
-        release = old.release
         try:
-            started = self._run.step(
-                Step.RETURN,
-                lambda: {"flink_job": halted["return_as"], "path": halted["path"],
-                         "operation": self._number},
-                lambda meant: start(self._place, release, meant),
-            )
-            self._run.step(Step.SETTLE, lambda: dict(started),
-                           lambda meant: self._settle(release, meant))
+            number = back.start_again(old, halted)
         except StepFailedError as second:
             outcome = (f"{failure.message} The version before does not run either:"
                        f" {second.message}")
             self._end(OperationState.FAILED, Event.GIVEN_UP, outcome)
             raise TakenBackError(outcome, self._way_on(halted.get("path"))) from second
-        number = int(started["deployment"])
         self._settle_books(number)
         outcome = (f"{self._plan.kind} of {self._job} was taken back: {failure.message} What ran"
-                   f" before runs again as deployment {number}, job {started['flink_job']},"
+                   f" before runs again as deployment {number}, job {halted['return_as']},"
                    f" from {halted['path']} ({halted['why']}).")
         self._end(state, Event.RETURNED, outcome)
         raise TakenBackError(outcome, "`sluice history show "
                              f"{self._number}` has every step.")
 
-    def _mean_halt(
-        self, path: str | None, failure: StepFailedError, old: Deployment | None
-    ) -> dict[str, Any]:
-        return {
-            "flink_job": self._plan.flink_job, "path": path, "reason": failure.message,
-            "return_as": uuid.uuid4().hex,
-            "may_go_on": old is not None and self._plan.restore.suspended and fits(
-                spec_from_json(self._plan.release.spec), spec_from_json(old.release.spec)
-            ) is None,
-        }
-
-    def _halt(self, meant: Any) -> dict[str, Any]:
-        """End the new version, and choose the state to go back to."""
-        place, job = self._place, str(meant["flink_job"])
-        old = place.deployments.get(self._plan.undo) if self._plan.undo else None
-        if old is not None:
-            # Built while the other one ends.
-            place.prepare(old.release, str(meant["return_as"]))
-        sight = place.eyes.sight(job, self._spec.health)
-        end_job(place, job)
-        deployment = place.deployments.of_flink_job(job)
-        if deployment is not None:
-            place.deployments.set_state(deployment.number, DeploymentState.FAILED)
-        newest = None
-        if place.eyes.state(job) is not None:
-            newest = place.eyes.final_checkpoints(job).last
-        choice = choose_return(
-            str(meant["path"]) if meant["path"] else None, newest,
-            refuses=sight.judged > 0 and sight.share_refused > self._may_refuse,
-            may_go_on=bool(meant["may_go_on"]),
-        )
-        if newest is not None and choice.path == newest.path:
-            place.savepoints.adopt(self._job, job, newest.path, Origin.CHECKPOINT,
-                                   deployment.number if deployment else None, self._number,
-                                   newest.size)
-        return {"path": choice.path, "why": choice.why, "return_as": meant["return_as"]}
-
-    def _settle(self, release: Release, meant: Any) -> dict[str, Any]:
-        """Wait until the version before runs and has kept its state once."""
-        health = spec_from_json(release.spec).health
-        return watch_job(self._place, str(meant["flink_job"]), health, _SETTLED,
-                         lambda text: self._run.say(f"settling: {text}"))
+    def _refuses(self) -> bool:
+        """Tell whether the new version refuses more than it may."""
+        sight = self._place.eyes.sight(self._plan.flink_job, self._spec.health)
+        return sight.judged > 0 and sight.share_refused > self._may_refuse
 
     def _settle_books(self, number: int) -> None:
         """Write down what runs now."""

@@ -68,7 +68,8 @@ class FlinkClients:
         packages = worker_packages(self._settings, release.archive)
         setting = release.spec.get("parallelism_setting")
         order = Order(
-            job=release.job, folder=folder, jars=connector_jars(self._settings), flink_job=flink_job,
+            job=release.job, folder=folder, jars=connector_jars(self._settings),
+            flink_job=flink_job,
             settings={
                 **{key: value for key, value in release.settings.items() if key != "flink"},
                 **({setting: release.parallelism} if setting else {}),

@@ -78,6 +78,15 @@ class Eyes:
         """Return a job's state; None when Flink does not know it."""
         return self.patiently(lambda: self.flink.state(job))
 
+    def find(self, job: str) -> str | None:
+        """Return a job's state; None when Flink goes on not to know it for a while."""
+        deadline = self._clock.now() + _UNKNOWN_SECONDS
+        while True:
+            state = self.state(job)
+            if state is not None or self._clock.now() > deadline:
+                return state
+            self._clock.sleep(_POLL_SECONDS)
+
     def wait(
         self, what: str, seconds: float, look: Callable[[], T | None]
     ) -> T:

@@ -19,3 +19,10 @@ def fits(wrote: JobSpec, reads: JobSpec) -> str | None:
         if part.form not in {other.form, *other.reads}:
             return f"{part.uid} is kept as {part.form}, which it cannot read ({other.form})"
     return None
+
+
+def misses(wrote: JobSpec, reads: JobSpec) -> str | None:
+    """Return which state of the second the first did not keep: it would begin empty."""
+    known = {part.uid for part in wrote.state}
+    return next((f"{part.uid} ({part.what}) is not in it and would begin empty"
+                 for part in reads.state if part.uid not in known), None)

@@ -1,7 +1,7 @@
 """Begin an operation, or take one up again, while the job is held."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from control.errors import RefusedError, SluiceError
@@ -9,6 +9,7 @@ from control.fault import fault
 from control.flink import FlinkAwayError
 from control.flink_answers import FlinkJob
 from control.lanes.closing import ReplayOutlets
+from control.lifecycle.book import BookAwayError
 from control.lifecycle.change import Change
 from control.lifecycle.ending import Ending, EndPlan, end_plan_from_json
 from control.lifecycle.hold import Hold
@@ -18,7 +19,7 @@ from control.lifecycle.plan import Plan, plan_from_json
 from control.lifecycle.replay import Replaying
 from control.lifecycle.replay_plan import ReplayPlan, replay_plan_from_json
 from control.lifecycle.rescale import Rescaling, ScalePlan, scale_plan_from_json
-from control.lifecycle.run import Guard, Run, Say
+from control.lifecycle.run import Run, Say
 from control.lifecycle.words import Event, Kind
 from control.lifecycle.workplace import Workplace
 
@@ -33,7 +34,6 @@ class Held:
 
     desk: Desk
     job: str
-    guard: Guard
 
     @property
     def place(self) -> Workplace:
@@ -42,7 +42,7 @@ class Held:
 
     def live(self) -> FlinkJob | None:
         """Return the job that is there in Flink."""
-        return self.place.eyes.flink.live_job(self.job)
+        return there(self.place, self.job)
 
     def begin(self, plan: AnyPlan, kind: Kind, reason: str, say: Say) -> str:
         """Write an operation down and carry it out; return how it ended."""
@@ -66,6 +66,12 @@ class Held:
         if operation.kind is Kind.REPLAY:
             return self._resume_replay(operation, say, undo=undo, restart=restart)
         if operation.plan.get("in_place"):
+            if undo:
+                message = "A scaling in place cannot be undone, only finished."
+                raise RefusedError(
+                    message, f"`sluice resume {self.job}`, then scale back: `sluice scale"
+                             f" {self.job} N`."
+                )
             return self._operate(operation, scale_plan_from_json(operation.plan), say)
         plan = plan_from_json(operation.plan)
         if undo:
@@ -100,7 +106,7 @@ class Held:
         return Replaying(run, self.place, plan, outlets)
 
     def _run(self, operation: Operation, say: Say) -> Run:
-        return Run(operation, self.place.ledger, self.guard, say, fault)
+        return Run(operation, self.place.ledger, self.place.guard, say, fault)
 
 
 @contextmanager
@@ -115,9 +121,9 @@ def _left_open(operation: Operation) -> Iterator[None]:
         stands = "goes on in Flink by itself, if it had been started"
     try:
         yield
-    except FlinkAwayError as error:
+    except (FlinkAwayError, BookAwayError) as error:
         message = f"{error.message} {operation.title} is not over."
-        raise FlinkAwayError(message, way_on) from error
+        raise type(error)(message, way_on) from error
     except KeyboardInterrupt as error:
         message = f"Interrupted: {operation.title} {stands}."
         raise SluiceError(message, way_on) from error
@@ -126,10 +132,41 @@ def _left_open(operation: Operation) -> Iterator[None]:
 @contextmanager
 def held(desk: Desk, job: str, *, unfinished: bool = False) -> Iterator[Held]:
     """Hold a job; refused while somebody else does, or left an operation unfinished."""
-    with Hold(desk.settings.timescale_dsn, job) as guard:
+    with _hold(desk, job) as guard:
         if not unfinished and (other := desk.place.ledger.unfinished(job)) is not None:
             raise where_it_stood(desk.place, other)
-        yield Held(desk, job, guard)
+        before, desk.place.guard = desk.place.guard, guard
+        try:
+            yield Held(desk, job)
+        finally:
+            desk.place.guard = before
+
+
+@contextmanager
+def _hold(desk: Desk, job: str) -> Iterator[Hold]:
+    hold = Hold(desk.settings.timescale_dsn, job)
+    try:
+        hold.__enter__()
+    except RefusedError as error:
+        other = desk.place.ledger.unfinished(job)
+        if other is None:
+            raise
+        message = f"{other.title} is under way: {error.message}"
+        raise RefusedError(message, error.hint) from error
+    with ExitStack() as stack:
+        stack.push(hold)
+        yield hold
+
+
+def there(place: Workplace, job: str) -> FlinkJob | None:
+    """Return the job that is there in Flink, also where Flink's list has left it out."""
+    flink = place.eyes.flink
+    found = flink.live_job(job)
+    if found is not None:
+        return found
+    known = place.deployments.live(job)
+    one = flink.job(known.flink_job) if known is not None else None
+    return one if one is not None and not one.is_over else None
 
 
 def where_it_stood(place: Workplace, operation: Operation) -> RefusedError:

@@ -6,12 +6,14 @@ fails again.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from control.errors import SluiceError
 from control.flink import FlinkAwayError
+from control.lifecycle.book import BookAwayError
 from control.lifecycle.ledger import Operation, Steps
 from control.lifecycle.words import Step
+from control.lifecycle.workplace import Guard
 
 Say = Callable[[str], None]
 # Told each moment at which a test may want the command to die.
@@ -32,11 +34,8 @@ class NotOverError(SluiceError):
     """A command cannot go on, and the step is not over: to resume is to go on with it."""
 
 
-class Guard(Protocol):
-    """Tells whether this command still holds the job."""
-
-    def check(self) -> None:
-        """Fail when somebody else has taken over."""
+class NotHeldError(NotOverError):
+    """Somebody else operates the job now: nothing more is done, nothing more is written down."""
 
 
 class Run:
@@ -55,6 +54,10 @@ class Run:
     def knows(self, step: Step) -> bool:
         """Tell whether a step was begun, now or before."""
         return step in self._known
+
+    def has_done(self, step: Step) -> bool:
+        """Tell whether a step succeeded, now or before."""
+        return step in self._known and self._known[step].state == "done"
 
     def step(
         self, step: Step, mean: Callable[[], Content], act: Callable[[Content], Content]
@@ -79,6 +82,9 @@ class Run:
 
     def fail(self, step: Step, reason: str) -> None:
         """Write down that a step is not to be done any more; it fails from now on."""
+        if step in self._known and self._known[step].state == "failed":
+            # Why it failed is worth more.
+            return
         if step not in self._known:
             self._steps.intend(self.operation.number, step, {})
         self._steps.end_step(self.operation.number, step, {"error": reason}, good=False)
@@ -88,7 +94,7 @@ class Run:
         number = self.operation.number
         try:
             result = act(meant)
-        except (FlinkAwayError, NotOverError):
+        except (FlinkAwayError, BookAwayError, NotOverError):
             raise
         except SluiceError as error:
             self._guard.check()

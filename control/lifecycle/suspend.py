@@ -11,7 +11,9 @@ from control.flink import FlinkConflictError, FlinkUnknownError
 from control.flink_answers import ENDED, Checkpoint, Checkpoints
 from control.flink_words import reason
 from control.lifecycle.plan import How
-from control.lifecycle.words import Origin
+from control.lifecycle.run import NotOverError
+from control.lifecycle.states import kept_checkpoint
+from control.lifecycle.words import Origin, SavepointState
 from control.lifecycle.workplace import Workplace, trigger_folder
 
 # A savepoint of much state takes its time; a job that is stuck takes for ever.
@@ -40,17 +42,29 @@ def _stop(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any]:
     job, name = str(meant["flink_job"]), str(meant["job"])
     for attempt in range(_ATTEMPTS):
         trigger = attempt_of(str(meant["trigger"]), attempt)
-        place.savepoints.begin(
+        number = place.savepoints.begin(
             name, job, trigger, Origin(meant["origin"]), meant.get("deployment"),
             meant.get("operation"),
         )
+        known = place.savepoints.get(number)
+        if known is not None and known.state is SavepointState.FAILED:
+            # Given up before the command was killed: the job ran on after it.
+            continue
         path = _stop_once(place, job, trigger, meant)
         if path is not None:
-            size = place.eyes.savepoint_size(job, path)
-            place.savepoints.complete(trigger, path, size)
-            return {"path": path, "size": size}
+            return _write_down(place, job, trigger, path)
     message = f"Job {job} lost its JobManager {_ATTEMPTS} times while it was being stopped."
     raise SluiceError(message, "Look at the JobManager's log; the job runs on as before.")
+
+
+def _write_down(place: Workplace, job: str, trigger: str, path: str) -> dict[str, Any]:
+    size = place.eyes.savepoint_size(job, path)
+    other = place.savepoints.at(path)
+    if other is None or other.trigger == trigger:
+        place.savepoints.complete(trigger, path, size)
+    else:
+        place.savepoints.fail(trigger, f"the job ended with savepoint {other.number}")
+    return {"path": path, "size": size}
 
 
 def _stop_once(
@@ -59,6 +73,7 @@ def _stop_once(
     """Stop with one trigger; return the path, or None when the JobManager forgot about it."""
     flink = place.eyes.flink
     folder = trigger_folder(meant.get("folder"), str(meant["job"]), trigger)
+    place.guard.check()
     try:
         place.eyes.patiently(
             lambda: flink.stop(job, trigger, drain=bool(meant.get("drain")), folder=folder,
@@ -71,11 +86,11 @@ def _stop_once(
     except (FlinkUnknownError, FlinkConflictError):
         return _after_forgetting(place, job, trigger, folder)
     except TimedOutError as error:
-        place.savepoints.fail(trigger, error.message)
+        # Nobody can call it back: the job will end as soon as it is complete.
         message = f"The savepoint of job {job} was not complete after {_STOP_SECONDS} s."
-        raise TimedOutError(
-            message,
-            "Is it stuck? `sluice status` shows backpressure; --strategy last-state needs none.",
+        raise NotOverError(
+            message, f"It goes on, and the job ends with it. `sluice resume {meant['job']}` waits"
+                     " for it again; `sluice status` shows whether backpressure holds it up.",
         ) from error
     if outcome.path is not None:
         state = place.eyes.wait_until_over(job, _STOP_SECONDS)
@@ -90,7 +105,7 @@ def _stop_once(
         message = f"Job {job} was not stopped: its savepoint failed: {reason(failure)}"
         raise SluiceError(message, "The job runs on as before. Mend the cause and try again.")
     # The savepoint is good, but Flink may start the job again from the checkpoint before it.
-    _end(place, job)
+    end_job(place, job)
     return _newest(place, job, created[1])
 
 
@@ -124,10 +139,34 @@ def _may_stop(place: Workplace, job: str) -> bool | None:
     return True if found is not None and (found.all_run or found.is_over) else None
 
 
+def last_snapshot(place: Workplace, job: str) -> str | None:
+    """Return the last snapshot that Flink knows of a job, where it knows the job."""
+    found = _snapshot_now(place, job)
+    return found.path if found is not None else None
+
+
+def _snapshot_now(place: Workplace, job: str, *, final: bool = False) -> Checkpoint | None:
+    eyes = place.eyes
+    try:
+        return _snapshot_of(eyes.final_checkpoints(job) if final
+                            else eyes.patiently(lambda: eyes.flink.checkpoints(job)))
+    except FlinkUnknownError:
+        # A JobManager that was started anew has forgotten what is over.
+        kept = kept_checkpoint(place.checkpoint_folder, job)
+        return _at(kept) if kept is not None else None
+
+
+def _at(path: str) -> Checkpoint:
+    return Checkpoint(0, path, 0, 0, 0, is_savepoint=False)
+
+
 def _cancel_keeping(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any]:
     job = str(meant["flink_job"])
-    snapshot = _snapshot_of(place.eyes.patiently(lambda: place.eyes.flink.checkpoints(job)))
     state = place.eyes.state(job)
+    snapshot = _snapshot_now(place, job)
+    if snapshot is None and meant.get("snapshot"):
+        # Seen before the job was touched.
+        snapshot = _at(str(meant["snapshot"]))
     if snapshot is None:
         message = f"Job {job} has no completed checkpoint to go on from."
         raise NothingToKeepError(message, "Wait for one, or start without state: --fresh.")
@@ -139,8 +178,8 @@ def _cancel_keeping(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any
                 message, f"More than {meant['max_age_seconds']:.0f} s is too old; --max-age"
                          " allows it: events since then are processed again.",
             )
-        _end(place, job)
-    newest = _snapshot_of(place.eyes.final_checkpoints(job)) or snapshot
+        end_job(place, job)
+    newest = _snapshot_now(place, job, final=True) or snapshot
     place.savepoints.adopt(
         str(meant["job"]), job, newest.path, Origin.CHECKPOINT, meant.get("deployment"),
         meant.get("operation"), newest.size,
@@ -151,7 +190,7 @@ def _cancel_keeping(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any
 def _snapshot_of(found: Checkpoints) -> Checkpoint | None:
     if found.newest is None and found.restored_path is not None:
         # It has not got as far as a checkpoint of its own.
-        return Checkpoint(0, found.restored_path, 0, 0, 0, is_savepoint=False)
+        return _at(found.restored_path)
     return found.newest
 
 
@@ -174,19 +213,15 @@ def _newest(place: Workplace, job: str, savepoint: str) -> str:
     return found.last.path if found.last.number > taken.number else savepoint
 
 
-def _end(place: Workplace, job: str) -> None:
+def end_job(place: Workplace, job: str) -> None:
+    """Cancel a job, if it is there, and wait until it is surely gone."""
+    place.guard.check()
+    if place.eyes.find(job) in {None, *ENDED}:
+        return
     # Where it has ended by itself meanwhile, that is all the same.
     with suppress(FlinkConflictError, FlinkUnknownError):
         place.eyes.patiently(lambda: place.eyes.flink.cancel(job))
     place.eyes.wait_until_over(job, _CANCEL_SECONDS)
-
-
-def end_job(place: Workplace, job: str) -> None:
-    """Cancel a job, if it is there, and wait until it is surely gone."""
-    if place.eyes.state(job) is None:
-        place.eyes.wait_until_over(job, _CANCEL_SECONDS)
-        return
-    _end(place, job)
 
 
 def attempt_of(trigger: str, attempt: int) -> str:

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from control.errors import SluiceError, TimedOutError
+from control.flink import FlinkAwayError
 from control.lanes.findings import OutputFindings
 from control.lifecycle.plan import Plan, Trial
-from control.lifecycle.run import Content, Run
+from control.lifecycle.run import Content, NotOverError, Run
 from control.lifecycle.snapshots import take_savepoint
 from control.lifecycle.start import submit
 from control.lifecycle.suspend import end_job
@@ -126,8 +127,16 @@ class Trying:
     def _clear(self, meant: Mapping[str, Any]) -> dict[str, Any]:
         self._run.say("ending the trial")
         self._place.forget(str(meant["flink_job"]))
-        end_job(self._place, str(meant["flink_job"]))
-        self._place.lanes.remove(self._spec, self._lane)
+        try:
+            end_job(self._place, str(meant["flink_job"]))
+            self._place.lanes.remove(self._spec, self._lane)
+        except (FlinkAwayError, NotOverError):
+            raise
+        except SluiceError as error:
+            message = f"What the trial wrote could not be deleted yet: {error.message}"
+            raise NotOverError(
+                message, f"{error.hint} Then `sluice resume {self._plan.release.job}`.".strip()
+            ) from error
         return {}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from control.lanes.lanes import Lanes
 from control.lifecycle.book import Clock
@@ -28,6 +29,20 @@ def trigger_folder(base: str | None, job: str, trigger: str) -> str | None:
     return f"{base.rstrip('/')}/{job}/{trigger}" if base else None
 
 
+class Guard(Protocol):
+    """Tells whether this command still holds the job."""
+
+    def check(self) -> None:
+        """Fail when somebody else has taken over."""
+
+
+class NobodyElse:
+    """Holds nothing: whoever only looks needs no more."""
+
+    def check(self) -> None:
+        """Find that it is ours."""
+
+
 @dataclass
 class Workplace:
     """The tables, the eyes and the hands of the control plane."""
@@ -45,6 +60,8 @@ class Workplace:
     checkpoint_folder: str | None = None
     # Finds a savepoint that Flink has forgotten.
     find_kept: Callable[[str | None], str | None] = kept_in
+    # Tells, before something is done that cannot be undone, that nobody else operates the job.
+    guard: Guard = field(default_factory=NobodyElse)
     _prepared: dict[str, Prepared] = field(default_factory=dict)
 
     def prepare(self, release: Release, flink_job: str, lane: Lane = LIVE) -> Prepared:

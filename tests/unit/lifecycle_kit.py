@@ -208,6 +208,7 @@ class MemorySavepoints(Savepoints):
     def complete(self, trigger: str, path: str, size: int | None) -> None:
         one = self._of(trigger)
         if one is not None and one.state is SavepointState.PENDING:
+            assert self.at(path) is None, "the table's column is unique"
             self.rows[one.number] = replace(one, state=SavepointState.THERE, path=path,
                                             size=size, completed_at=self._now())
 
@@ -311,11 +312,17 @@ class FakeLanes:
     # How many of 100 records differ, each time somebody compares; the last for ever.
     differing: list[int] = field(default_factory=lambda: [0])
     compared: int = 0
+    # So often nothing can be deleted.
+    away: int = 0
 
     def make(self, _spec: JobSpec, lane: Lane) -> None:
         self.there.add(lane.name)
 
     def remove(self, _spec: JobSpec, lane: Lane) -> None:
+        if self.away:
+            self.away -= 1
+            message = "Kafka is away."
+            raise SluiceError(message)
         self.there.discard(lane.name)
 
     def compare(self, _spec: JobSpec, lane: Lane, *_: Any) -> list[OutputFindings]:
@@ -324,13 +331,6 @@ class FakeLanes:
         self.compared += 1
         different = Differing(found, ["1"] * found)
         return [OutputFindings("answers", 100, 100, different=different)]
-
-
-class FreeGuard:
-    """Holds every job."""
-
-    def check(self) -> None:
-        """Find that it is ours."""
 
 
 class Plane:
@@ -414,7 +414,7 @@ class Plane:
 
     def run(self, operation: Operation) -> Run:
         """Return an operation under way."""
-        return Run(operation, self.ledger, FreeGuard(), self.said.append, self.reach)
+        return Run(operation, self.ledger, self.place.guard, self.said.append, self.reach)
 
     def live_version(self) -> str | None:
         """Return the version that runs."""

@@ -3,7 +3,7 @@
 import pytest
 
 from control.errors import RefusedError
-from control.lifecycle.change import TakenBackError
+from control.lifecycle.back import TakenBackError
 from control.lifecycle.words import OperationState
 from tests.kit.fake_flink_job import FakeJob
 from tests.unit.lifecycle_kit import KilledError, Plane, last_operation

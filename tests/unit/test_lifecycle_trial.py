@@ -2,7 +2,7 @@
 
 import pytest
 
-from control.lifecycle.change import TakenBackError
+from control.lifecycle.back import TakenBackError
 from control.lifecycle.decide import Wish
 from control.lifecycle.words import OperationState, Origin, Step
 from tests.kit.fake_flink_job import FakeJob

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from control.errors import RefusedError, SluiceError
-from control.lifecycle.change import TakenBackError, choose_return
+from control.lifecycle.back import TakenBackError, choose_return
 from control.lifecycle.decide import Wish
 from control.lifecycle.plan import How
 from control.lifecycle.run import StepFailedError
