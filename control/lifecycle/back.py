@@ -115,7 +115,7 @@ class WayBack:
         newest = self._newest(meant)
         if newest is None and self._run.has_done(Step.START) and not self._could_tell():
             message = (f"Flink has forgotten job {job}, and whether it completed a checkpoint"
-                       " cannot be seen from here. To go on from an older state might do things twice.")
+                       " cannot be seen from here. From an older state things may be done twice.")
             raise SluiceError(
                 message, f"Look into {place.checkpoint_folder or 'the folder of checkpoints'}; then"
                          f" `sluice deploy {self._job} --from PATH`: its newest checkpoint, or"

@@ -10,7 +10,7 @@ from control.lifecycle.back import TakenBackError
 from control.lifecycle.book import BookAwayError
 from control.lifecycle.decide import Wish, decide_deploy
 from control.lifecycle.perform import there
-from control.lifecycle.plan import How
+from control.lifecycle.plan import How, plan_from_json
 from control.lifecycle.run import NotHeldError, NotOverError
 from control.lifecycle.suspend import suspend
 from control.lifecycle.words import Desired, Kind, OperationState, Origin, SavepointState
@@ -114,6 +114,40 @@ def test_a_version_that_flink_has_forgotten_is_not_guessed_about(plane: Plane) -
     assert "--from PATH" in refused.value.hint
     assert plane.flink.live("counting") == []
     assert state(plane) is OperationState.FAILED
+
+
+def test_a_version_that_flink_forgets_meanwhile_was_seen_before(plane: Plane) -> None:
+    plane.flink.highly_available = False
+    kill(plane, "watch-intended")
+    plane.wait(20)
+    newest = plane.flink.newest_state(plane.flink.live("counting")[0].id)
+    assert newest is not None
+    plane.kill_at = "halt-intended"
+    with pytest.raises(KilledError):
+        plane.resume(undo=True)
+    plane.flink.restart_jobmanager()
+    plane.wait(30)
+    with pytest.raises(TakenBackError):
+        plane.resume()
+    assert plane.live_version() == "1"
+    assert plane.flink.live("counting")[0].savepoint == newest.path
+
+
+def test_what_somebody_submitted_too_late_is_ended(plane: Plane) -> None:
+    kill(plane, "start-intended")
+    plane.flink.forbid_two = False
+    reach = plane.reach
+
+    def submit_late(moment: str) -> None:
+        reach(moment)
+        if moment == "settle-intended":
+            late = plan_from_json(last_operation(plane).plan)
+            plane.clients.prepare(late.release, late.flink_job).start(None, allow_dropped=False)
+
+    plane.reach = submit_late  # type: ignore[method-assign]
+    plane.resume(undo=True)
+    plane.wait(5)
+    assert [job.user_config["version"] for job in plane.flink.live("counting")] == ["1"]
 
 
 def test_what_a_first_deploy_did_before_it_failed_stands() -> None:
