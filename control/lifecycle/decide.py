@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from control.errors import RefusedError
 from control.flink_answers import FlinkJob
 from control.lifecycle.deployments import Deployment, Release
-from control.lifecycle.fit import fits
+from control.lifecycle.fit import fits, misses
 from control.lifecycle.plan import How, Plan, Restore, Suspend, Trial, Watch
 from control.lifecycle.states import last_state, state_of
 from control.lifecycle.watch import watch_for
-from control.lifecycle.words import Kind
+from control.lifecycle.words import Kind, Origin
 from control.lifecycle.workplace import Workplace
 from jobs.spec import spec_from_json
 
@@ -64,11 +64,22 @@ def decide_deploy(
                 message, "Say where it is: --from PATH. Or begin without state: --fresh."
             )
         path = last.path
+        _refuse_drained(place, release.job, path)
     return Plan(
         Kind.DEPLOY, release, new_id(), Suspend(How.NOTHING),
         Restore(path=path, allow_dropped=wish.allow_dropped),
         _watch(release, 0.0, wish, short=True), None, note,
     )
+
+
+def _refuse_drained(place: Workplace, job: str, path: str | None) -> None:
+    known = place.savepoints.at(path) if path is not None else None
+    if known is not None and known.origin is Origin.DRAIN:
+        message = f"{job} was drained: what waited for more events was closed and sent."
+        raise RefusedError(
+            message, f"To go on from there all the same: --from {known.number}. To begin without"
+                     " state: --fresh.",
+        )
 
 
 def decide_change(
@@ -96,14 +107,20 @@ def decide_rollback(
     place: Workplace, live: FlinkJob | None, job: str, to: int | None, wish: Wish
 ) -> Plan:
     """Decide how to go back to an earlier deployment's code and settings."""
-    current = place.deployments.of_flink_job(live.id) if live is not None else None
-    if live is None or current is None:
-        message = f"{job} does not run, or was not deployed by sluice."
+    current = (place.deployments.of_flink_job(live.id) if live is not None
+               else place.deployments.last_good(job))
+    if current is None:
+        message = f"{job} was not deployed by sluice: there is no earlier version of it."
         raise RefusedError(message, f"`sluice history {job}` shows what there was.")
     target = _target(place, job, current, to)
     release = replace(target.release, parallelism=current.release.parallelism)
-    plan = decide_change(place, Kind.ROLLBACK, release, live, 0.0, wish)
-    problem = fits(spec_from_json(current.release.spec), spec_from_json(release.spec))
+    wrote, reads = spec_from_json(current.release.spec), spec_from_json(release.spec)
+    problem = fits(wrote, reads) or misses(wrote, reads)
+    plan = (_after_the_end(place, release, wish) if live is None
+            else decide_change(place, Kind.ROLLBACK, release, live, 0.0, wish))
+    if live is None and wish.start_from is None and plan.restore.path is None:
+        message = f"{job} does not run, and no state of it is known."
+        raise RefusedError(message, "Say where it is: --from PATH.")
     if wish.start_from is None and problem is None:
         return replace(plan, note="it goes on from the state of now: nothing is processed again")
     path = _address(place, job, wish.start_from) or state_of(place, target)
@@ -114,6 +131,15 @@ def decide_rollback(
     return replace(
         plan, restore=Restore(path=path, allow_dropped=wish.allow_dropped),
         note=_processed_again(place, target, path),
+    )
+
+
+def _after_the_end(place: Workplace, release: Release, wish: Wish) -> Plan:
+    """Decide how to start an earlier version of a job that does not run any more."""
+    path = last_state(place, release.job).path
+    return Plan(
+        Kind.ROLLBACK, release, new_id(), Suspend(How.NOTHING),
+        Restore(path=path, allow_dropped=wish.allow_dropped), _watch(release, 0.0, wish),
     )
 
 

@@ -78,6 +78,8 @@ class Origin(StrEnum):
     MANUAL = "manual"
     PERIODIC = "periodic"
     STOP = "stop"
+    # As the last word of a job: its sources had ended, its windows were closed.
+    DRAIN = "drain"
     UPGRADE = "upgrade"
     ROLLBACK = "rollback"
     SCALE = "scale"

@@ -396,11 +396,11 @@ class Plane:
         operation = self.ledger.begin("counting", plan.kind, plan.as_json(), "a test")
         return Change(self.run(operation), self.place, plan).carry_out()
 
-    def stop(self, how: How = How.SAVEPOINT) -> str:
+    def stop(self, how: How = How.SAVEPOINT, *, drain: bool = False) -> str:
         """Stop the job, or cancel it."""
         live = self.place.eyes.flink.live_job("counting")
         assert live is not None
-        plan = EndPlan("counting", live.id, how)
+        plan = EndPlan("counting", live.id, how, drain)
         operation = self.ledger.begin("counting", Kind.STOP, plan.as_json(), "a test")
         return Ending(self.run(operation), self.place, plan).carry_out()
 

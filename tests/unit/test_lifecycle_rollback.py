@@ -6,7 +6,8 @@ import pytest
 
 from control.errors import RefusedError
 from control.lifecycle.decide import Wish, decide_rollback
-from control.lifecycle.plan import Plan
+from control.lifecycle.plan import How, Plan
+from control.lifecycle.words import Origin
 from jobs.spec import JobSpec, StatePart
 from tests.unit.lifecycle_kit import SPEC, Plane
 
@@ -82,3 +83,53 @@ def test_the_parallelism_stays() -> None:
     plane.wait(10)
     plane.upgrade(plane.release("2", parallelism=2))
     assert decided(plane).release.parallelism == 2
+
+
+@pytest.mark.parametrize("how", [How.SAVEPOINT, How.LAST_CHECKPOINT])
+def test_a_job_that_does_not_run_is_rolled_back_as_well(how: How) -> None:
+    plane = upgraded()
+    if how is How.SAVEPOINT:
+        plane.stop()
+    else:
+        job = plane.flink.live("counting")[0]
+        plane.flink.crash(job.id, restarts=0, after=0.1)
+        plane.wait(5)
+        newest = plane.flink.newest_state(job.id)
+        assert newest is not None
+        plane.savepoints.adopt("counting", job.id, newest.path, Origin.CHECKPOINT, 2, None, 1)
+    last = plane.savepoints.all("counting")[0]
+    plane.change(decided(plane))
+    assert plane.live_version() == "1"
+    assert plane.flink.live("counting")[0].savepoint == last.path
+
+
+def test_a_job_that_cannot_be_stopped_goes_back_from_its_last_checkpoint() -> None:
+    plane = upgraded()
+    plan = decided(plane, wish=Wish(how=How.LAST_CHECKPOINT))
+    assert plan.suspend.how is How.LAST_CHECKPOINT
+    plane.change(plan)
+    assert plane.live_version() == "1"
+
+
+def test_state_that_the_version_of_now_dropped_is_not_left_empty() -> None:
+    smaller = replace(SPEC, state=(SPEC.state[0], SPEC.state[2]))
+    plane = Plane()
+    plane.deploy()
+    plane.wait(20)
+    plane.upgrade(plane.release("2", smaller), Wish(allow_dropped=True))
+    first = plane.savepoints.all("counting")[0]
+    plan = decided(plane)
+    assert plan.restore.path == first.path
+    assert "processed again" in plan.note
+
+
+def test_a_drained_job_is_not_gone_on_from_unasked() -> None:
+    plane = Plane()
+    plane.deploy()
+    plane.wait(20)
+    plane.stop(drain=True)
+    taken = plane.savepoints.all("counting")[0]
+    with pytest.raises(RefusedError, match="was drained"):
+        plane.deploy()
+    plane.deploy(wish=Wish(start_from=str(taken.number)))
+    assert plane.flink.live("counting")[0].savepoint == taken.path
