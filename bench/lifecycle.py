@@ -1,7 +1,8 @@
 """The gap of an upgrade, beside Flink's own stop and run: python -m bench.lifecycle.
 
 The gap is the time from the last answer of the old version to the first one of the new, by the
-broker's clock, while 2,000 events come in each second.
+broker's clock, while 2,000 events come in each second. What is taken back is timed from the end of the
+bad version until the old one runs again.
 """
 
 import argparse
@@ -88,12 +89,12 @@ class Trial:
         self._version = 1
         self._plainly = False
 
-    def upgrade(self) -> float:
+    def upgrade(self, strategy: str = "savepoint") -> float:
         """Upgrade as a person would; return the gap."""
         old, new = self._next()
         # What Flink's client submitted lies in no archive of ours.
         allowed = ["--no-way-back"] if self._plainly else []
-        done = self._bench.upgrade("--watch", "0", *allowed)
+        done = self._bench.upgrade("--watch", "0", "--strategy", strategy, *allowed)
         self._plainly = False
         if done.returncode != 0:
             raise SystemExit(done.stdout + done.stderr)
@@ -179,10 +180,13 @@ def measure(stack: TestStack, upgrades: int, plain: int, **variant: Any) -> dict
             if variant:
                 _fill(stack, name)
             trial = Trial(workbench)
-            gaps: dict[str, list[float]] = {"upgrade": [], "plain": [], "taken_back": []}
+            gaps: dict[str, list[float]] = {
+                "upgrade": [], "last_state": [], "taken_back": [], "plain": []
+            }
             # In turn, so that the machine's pace is the same for all.
             for number in range(upgrades):
                 gaps["upgrade"].append(trial.upgrade())
+                gaps["last_state"].append(trial.upgrade("last-state"))
                 if number < min(upgrades, _ROLLBACKS):
                     gaps["taken_back"].append(trial.take_back())
                 if number < plain:
@@ -192,8 +196,11 @@ def measure(stack: TestStack, upgrades: int, plain: int, **variant: Any) -> dict
                       flush=True)
         end_job(stack, name)
     return {
-        "upgrade_gap_s": percentiles(gaps["upgrade"]), "plain_gap_s": percentiles(gaps["plain"]),
-        "taken_back_s": percentiles(gaps["taken_back"]), "each": gaps,
+        "upgrade_gap_s": percentiles(gaps["upgrade"]),
+        "last_state_gap_s": percentiles(gaps["last_state"]),
+        "plain_gap_s": percentiles(gaps["plain"]),
+        "taken_back_s": percentiles(gaps["taken_back"]),
+        "each": gaps,
         "empty_loop_ns": round(pace(), 1),
     }
 
@@ -231,7 +238,9 @@ def main() -> int:
         Chart("Gap between the versions", "s", [
             (f"{state}, {way}, {rank}", result[state][f"{key}_gap_s"][rank])
             for state in _STATES if state in result
-            for way, key in (("sluice upgrade", "upgrade"), ("flink stop, run -s", "plain"))
+            for way, key in (("sluice upgrade", "upgrade"),
+                             ("--strategy last-state", "last_state"),
+                             ("flink stop, run -s", "plain"))
             for rank in ("p50", "p95")
         ]),
     ], file.with_suffix(".svg"))

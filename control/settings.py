@@ -169,6 +169,11 @@ class Settings(BaseSettings):
         description="in a profile: [jobs.NAME] for one job, [jobs.NAME.flink] for Flink",
     )
 
+    flink: dict[str, str] = Field(
+        default_factory=dict,
+        description="in a profile: [flink], Flink's own settings for the local stack",
+    )
+
     explicit: frozenset[str] = Field(
         frozenset(), description="the addresses that were set by a person, not by the stack"
     )

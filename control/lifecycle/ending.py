@@ -70,7 +70,8 @@ class Ending:
             "how": self._plan.how.value, "job": self._plan.job,
             "flink_job": self._plan.flink_job, "trigger": uuid.uuid4().hex,
             "folder": self._place.savepoint_folder, "drain": self._plan.drain,
-            "origin": (Origin.DRAIN if self._plan.drain else Origin.STOP).value, "operation": self._number,
+            "origin": (Origin.DRAIN if self._plan.drain else Origin.STOP).value,
+            "operation": self._number,
             "deployment": deployment.number if deployment else None,
         }
 

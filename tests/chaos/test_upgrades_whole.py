@@ -51,3 +51,27 @@ def test_killed_at_every_moment_of_taking_back(workbench: Workbench, moment: str
     assert workbench.run("resume", workbench.job).returncode == 1
     assert len(workbench.live()) == 1
     assert set(workbench.numbers.verify()) == {"1"}
+
+
+@pytest.mark.parametrize("moment", [f"{step}-{when}" for step in _STEPS for when in _WHEN])
+def test_rollback_killed_at_every_moment(workbench: Workbench, moment: str) -> None:
+    workbench.tree.change(version="2")
+    assert workbench.upgrade("--watch", "0").returncode == 0
+    killed = workbench.run("rollback", workbench.job, "--yes", "--watch", "0", SLUICE_FAULT=moment)
+    assert killed.returncode == -9
+    workbench.ok("resume", workbench.job)
+    assert len(workbench.live()) == 1
+    assert set(workbench.numbers.verify()) == {"1", "2"}
+
+
+@pytest.mark.parametrize("second", [
+    f"{step}-{when}" for step in _BACK for when in ("intended", "acted")
+])
+def test_an_undoing_killed_at_every_moment(workbench: Workbench, second: str) -> None:
+    workbench.tree.change(version="2")
+    assert workbench.upgrade(SLUICE_FAULT="start-acted").returncode == -9
+    undone = workbench.run("resume", workbench.job, "--undo", SLUICE_FAULT=second)
+    assert undone.returncode == -9
+    assert workbench.run("resume", workbench.job).returncode == 1
+    assert len(workbench.live()) == 1
+    assert "1" in workbench.numbers.verify()

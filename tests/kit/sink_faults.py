@@ -65,13 +65,17 @@ class SinkLoad:
 
     def __exit__(self, kind: object, *_: object) -> None:
         """Stop sending; all is acknowledged then."""
-        self._stop.set()
-        self._thread.join()
+        self.finish()
         if kind is not None or self._failed is not None:
             # Nobody comes to check any more.
             self._refuse_no_longer()
         if self._failed is not None:
             raise self._failed
+
+    def finish(self) -> None:
+        """Send no more."""
+        self._stop.set()
+        self._thread.join()
 
     def _run(self) -> None:
         try:

@@ -35,19 +35,71 @@ def test_scaled_it_goes_on(workbench: Workbench) -> None:
 
 
 def test_rolled_back_to_the_old_archive(workbench: Workbench) -> None:
+    first = _archive(workbench)
     workbench.tree.change(version="2")
     assert workbench.upgrade().returncode == 0
+    assert _archive(workbench) != first
     # The working tree is of no interest to a rollback.
     workbench.tree.edit(version="3", crash_after=0)
     done = workbench.run("rollback", workbench.job, "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nothing is processed again" in done.stdout
+    assert _archive(workbench) == first
+    assert set(workbench.numbers.verify()) == {"1", "2"}
+
+
+def _archive(workbench: Workbench) -> str:
+    """Return the hash of the code that runs, as Flink's own pages show it."""
     [live] = workbench.live()
     with FlinkClient(workbench.stack.settings().flink_url) as flink:
         told = flink.user_config(live.id)
     assert told["sluice.job"] == workbench.job
     assert len(told["sluice.archive"]) == 64
+    return told["sluice.archive"]
+
+
+def test_a_rollback_that_is_killed_is_finished(workbench: Workbench) -> None:
+    workbench.tree.change(version="2")
+    assert workbench.upgrade("--watch", "2").returncode == 0
+    first = workbench.history()[-1]
+    killed = workbench.run("rollback", workbench.job, "--yes", SLUICE_FAULT="start-acted")
+    assert killed.returncode == -9
+    workbench.ok("resume", workbench.job)
+    assert len(workbench.live()) == 1
+    shown = json.loads(workbench.ok("status", workbench.job, "--json"))
+    assert shown[0]["version"] == _version_of(workbench, first["deployment"])
+    workbench.numbers.verify()
+
+
+def _version_of(workbench: Workbench, deployment: int) -> str:
+    listed = json.loads(workbench.ok("history", workbench.job, "--deployments", "--json"))
+    return next(str(one["version"]) for one in listed if one["number"] == deployment)
+
+
+def test_what_crashes_later_is_rolled_back_from_its_last_checkpoint(workbench: Workbench) -> None:
+    workbench.tree.change(version="2", crash_after=15)
+    assert workbench.upgrade("--watch", "0").returncode == 0
+    # It is restarted again and again: no savepoint can be taken of it.
+    wait_until("crashing", lambda: _restarts(workbench) > 0, 90, 0.5)
+    done = workbench.run("rollback", workbench.job, "--yes", "--strategy", "last-state")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert set(workbench.numbers.verify()) == {"1", "2"}
+
+
+def _restarts(workbench: Workbench) -> int:
+    [line] = json.loads(workbench.run("status", workbench.job, "--json").stdout)
+    return int(line["restarts"] or 0)
+
+
+def test_drained_it_is_gone_on_with_only_when_told(workbench: Workbench) -> None:
+    workbench.ok("stop", workbench.job, "--drain")
+    [one] = json.loads(workbench.ok("savepoint", "list", workbench.job, "--json"))
+    assert one["origin"] == "drain"
+    refused = workbench.run("deploy", workbench.job)
+    assert refused.returncode == 3
+    assert "was drained" in refused.stderr
+    workbench.ok("deploy", workbench.job, "--from", str(one["number"]))
+    workbench.numbers.verify()
 
 
 def test_savepoints(workbench: Workbench) -> None:

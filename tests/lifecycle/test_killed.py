@@ -58,7 +58,7 @@ def test_a_second_operator_is_refused(workbench: Workbench) -> None:
         workbench.wait_for_step("watch")
         second = workbench.run("upgrade", workbench.job, "--yes")
         assert second.returncode == 3
-        assert "job counting" in second.stderr
+        assert f"upgrade {workbench.history()[0]['number']} of {workbench.job}" in second.stderr
         assert first.wait(120) == 0
     finally:
         if first.poll() is None:

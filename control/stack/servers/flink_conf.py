@@ -65,7 +65,9 @@ def write_conf(context: StackContext, component: str, extra: dict[str, object]) 
     """Write a process's config.yaml and return its folder."""
     folder = context.home.conf / component
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {**read_profile(), **local_settings(context), **extra}
+    settings = {
+        **read_profile(), **context.settings.flink, **local_settings(context), **extra
+    }
     with (folder / "config.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(dict(sorted(settings.items())), file)
     return folder
