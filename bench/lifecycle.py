@@ -1,8 +1,8 @@
 """The gap of an upgrade, beside Flink's own stop and run: python -m bench.lifecycle.
 
 The gap is the time from the last answer of the old version to the first one of the new, by the
-broker's clock, while 2,000 events come in each second. What is taken back is timed from the end of the
-bad version until the old one runs again.
+broker's clock, while 2,000 events come in each second. What is taken back is timed from the end of
+the bad version until the old one runs again.
 """
 
 import argparse
