@@ -248,6 +248,7 @@ def test_what_is_asked() -> None:
         client.savepoint(JOB, "1" * 32, "file:/a")
         client.stop(JOB, "1" * 32)
         client.stop(JOB, "1" * 32, drain=True, folder="file:/a")
+        client.stop(JOB, "1" * 32, native=True)
         assert client.dispose("file:/a") == "1" * 32
     trigger = {"triggerId": "1" * 32}
     assert asked == [
@@ -255,7 +256,9 @@ def test_what_is_asked() -> None:
         ("POST", f"/jobs/{JOB}/savepoints", trigger),
         # The two name the folder differently, and refuse the other's name.
         ("POST", f"/jobs/{JOB}/savepoints", {**trigger, "target-directory": "file:/a"}),
-        ("POST", f"/jobs/{JOB}/stop", {**trigger, "drain": False}),
-        ("POST", f"/jobs/{JOB}/stop", {**trigger, "drain": True, "targetDirectory": "file:/a"}),
+        ("POST", f"/jobs/{JOB}/stop", {**trigger, "drain": False, "formatType": "CANONICAL"}),
+        ("POST", f"/jobs/{JOB}/stop",
+         {**trigger, "drain": True, "formatType": "CANONICAL", "targetDirectory": "file:/a"}),
+        ("POST", f"/jobs/{JOB}/stop", {**trigger, "drain": False, "formatType": "NATIVE"}),
         ("POST", "/savepoint-disposal", {"savepoint-path": "file:/a"}),
     ]

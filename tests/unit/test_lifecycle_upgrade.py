@@ -63,6 +63,14 @@ def test_an_upgrade_goes_on_from_the_state_of_the_job_before(plane: Plane) -> No
     assert last_operation(plane).state is OperationState.DONE
 
 
+def test_only_the_savepoint_of_an_upgrade_is_native(plane: Plane) -> None:
+    # It is read at once; what a stop leaves may be kept for long.
+    plane.upgrade()
+    plane.stop()
+    forms = [one.body["formatType"] for one in plane.flink.changes if one.path.endswith("/stop")]
+    assert forms == ["NATIVE", "CANONICAL"]
+
+
 def test_the_new_version_is_built_before_the_old_one_is_stopped(plane: Plane) -> None:
     plane.upgrade()
     assert plane.clients.prepared[-1] == plane.flink.live("counting")[0].id
