@@ -19,7 +19,7 @@ from control.lifecycle.replay import Replaying
 from control.lifecycle.replay_plan import ReplayPlan, replay_plan_from_json
 from control.lifecycle.rescale import Rescaling, ScalePlan, scale_plan_from_json
 from control.lifecycle.run import Guard, Run, Say
-from control.lifecycle.words import Event, Kind
+from control.lifecycle.words import Event, Kind, because
 from control.lifecycle.workplace import Workplace
 
 AnyPlan = Plan | EndPlan | ScalePlan | ReplayPlan
@@ -50,14 +50,15 @@ class Held:
         return self._operate(operation, plan, say)
 
     def resume(
-        self, operation: Operation, say: Say, *, undo: bool, restart: bool = False
+        self, operation: Operation, say: Say, *, undo: bool, restart: bool = False,
+        reason: str = "",
     ) -> str:
         """Finish an operation that a killed command left, or undo it.
 
         `restart`: a replay reads all again where Flink has forgotten how far it was.
         """
-        self.place.ledger.tell(self.job, Event.RESUMED, "to undo it" if undo else "to finish it",
-                               operation.number)
+        meant = "to undo it" if undo else "to finish it"
+        self.place.ledger.tell(self.job, Event.RESUMED, because(meant, reason), operation.number)
         if operation.kind in _ENDINGS:
             if undo:
                 message = f"A {operation.kind} cannot be undone, only finished."
