@@ -65,7 +65,8 @@ def run_job(stack: TestStack, parallelism: int, count: int) -> dict[str, Any]:
     workers = [psutil.Process(entry["pid"]) for name, entry in stack.status().items()
                if name.startswith(("taskmanager", "jobmanager"))]
     first = _end(bootstrap, "events.clean")
-    stack.ok("deploy", "ingest", "--fresh", SLUICE_INGEST_PARALLELISM=str(parallelism))
+    stack.ok("deploy", "ingest", "--fresh", "--yes",
+             SLUICE_INGEST_PARALLELISM=str(parallelism))
     points = [(time.monotonic(), 0, cpu_seconds(workers))]
     expected = count * 0.94
     while points[-1][1] < expected or points[-1][1] > points[-4][1]:
@@ -117,7 +118,7 @@ def run_loop(stack: TestStack, processes: int, count: int) -> dict[str, Any]:
 def measure_state(stack: TestStack, millions: list[int]) -> list[dict[str, Any]]:
     """Fill the memory of ids; return its size and how long a checkpoint of it takes."""
     bootstrap = stack.settings().kafka_bootstrap
-    stack.ok("deploy", "ingest", "--fresh", SLUICE_INGEST_PARALLELISM="2")
+    stack.ok("deploy", "ingest", "--fresh", "--yes", SLUICE_INGEST_PARALLELISM="2")
     job = job_id(stack)
     start = _end(bootstrap, "events.clean")
     sizes = []

@@ -111,7 +111,7 @@ class Bench:
         before = cpu_seconds(processes)
         nearly = self._full * count / self._count * _NEARLY
         with PeakMemory(processes) as memory:
-            self._stack.ok("deploy", kind, "--fresh", **{
+            self._stack.ok("deploy", kind, "--fresh", "--yes", **{
                 f"SLUICE_{kind.upper()}_PARALLELISM": str(parallelism),
             })
             begun = wait_until(

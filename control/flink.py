@@ -115,6 +115,12 @@ class FlinkClient:
         entries = history.get("entries", [])
         return reason(str(entries[0].get("stacktrace", ""))) if entries else None
 
+    def last_failure_at(self, job: str) -> float | None:
+        """Return when a job last failed, in seconds since 1970; None where it never did."""
+        history = self._ask("GET", f"/jobs/{job}/exceptions").get("exceptionHistory", {})
+        entries = history.get("entries", [])
+        return int(entries[0]["timestamp"]) / 1000 if entries else None
+
     def checkpoints(self, job: str) -> Checkpoints:
         """Return how a job's checkpoints went; kept by Flink for a while."""
         return read_checkpoints(self._ask("GET", f"/jobs/{job}/checkpoints"))

@@ -158,20 +158,31 @@ def _wait(order: Order) -> Go | None:
 
 
 def _describe(stream_graph: Any, mode: str) -> dict[str, Any]:
-    """Return the operators with the ids by which Flink will look for their state."""
+    """Return the operators with the ids by which Flink will look for their state, and inputs."""
     operators = []
+    shown = {}
+    hasher = get_gateway().jvm.org.apache.flink.streaming.api.graph.StreamGraphHasherV2()
+    # By the number of a node: the id that Flink makes for its operator.
+    made = {number: bytes(value).hex() for number, value
+            in hasher.traverseStreamGraphAndGenerateHashes(stream_graph).items()}
+    inputs = {made[node.getId()]: [made[edge.getSourceId()] for edge in node.getInEdges()]
+              for node in stream_graph.getStreamNodes().toArray()}
     # An array, because the bridge to Java cannot go through what is merely iterable.
     for vertex in stream_graph.getJobGraph().getVerticesAsArray():
         for pair in vertex.getOperatorIDs():
-            own = pair.getUserDefinedOperatorID()
+            own, generated = pair.getUserDefinedOperatorID(), str(pair.getGeneratedOperatorID())
+            shown[generated] = str(own.get()) if own.isPresent() else generated
             operators.append({
-                "id": str(own.get() if own.isPresent() else pair.getGeneratedOperatorID()),
+                "id": shown[generated],
                 "uid": pair.getUserDefinedOperatorUid(),
                 "name": str(pair.getUserDefinedOperatorName() or vertex.getName()),
                 "vertex": str(vertex.getName()),
                 "parallelism": int(vertex.getParallelism()),
                 "max_parallelism": int(vertex.getMaxParallelism()),
+                "inputs": inputs.get(generated, []),
             })
+    for operator in operators:
+        operator["inputs"] = [shown.get(one, one) for one in operator["inputs"]]
     return {"mode": mode, "operators": operators}
 
 

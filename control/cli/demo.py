@@ -6,7 +6,8 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from control.cli.change import Manner, deploy_job
+from control.cli.change import deploy_job
+from control.cli.manner import Manner
 from control.cli.output import print_table
 from control.cli.reconcile import print_verdict
 from control.cli.stack import start_stack

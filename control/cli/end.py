@@ -3,7 +3,7 @@
 import click
 from rich.console import Console
 
-from control.cli.change import Manner, saying
+from control.cli.manner import Manner, reason_option, saying
 from control.cli.output import json_option, print_json
 from control.errors import RefusedError
 from control.lifecycle.ending import EndPlan
@@ -12,8 +12,6 @@ from control.lifecycle.perform import Held, held, where_it_stood
 from control.lifecycle.plan import How
 from control.lifecycle.words import Kind
 from control.settings import Settings
-
-reason_option = click.option("--reason", default="", help="Why; kept in the history.")
 
 
 @click.command()
@@ -41,9 +39,10 @@ def cancel(settings: Settings, name: str, *, reason: str, as_json: bool) -> None
 @click.command()
 @click.argument("name", metavar="JOB")
 @click.option("--undo", is_flag=True, help="Go back to what ran before, instead of finishing.")
+@reason_option
 @json_option
 @click.pass_obj
-def resume(settings: Settings, name: str, *, undo: bool, as_json: bool) -> None:
+def resume(settings: Settings, name: str, *, undo: bool, reason: str, as_json: bool) -> None:
     """Finish an operation that was killed in the middle, or undo it."""
     console = Console(highlight=False, soft_wrap=True)
     manner = Manner(as_json=as_json)
@@ -57,7 +56,7 @@ def resume(settings: Settings, name: str, *, undo: bool, as_json: bool) -> None:
             return
         if not as_json:
             console.print(where_it_stood(desk.place, operation).message, markup=False)
-        outcome = hands.resume(operation, say, undo=undo)
+        outcome = hands.resume(operation, say, undo=undo, reason=reason)
     _tell(outcome, operation.number, as_json=as_json)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
+from control.cli.deployment_list import print_deployments
 from control.cli.output import duration, json_option, print_json, print_table
 from control.errors import MisuseError
 from control.lifecycle.book import Book
@@ -34,15 +35,24 @@ class _JobOrCommand(click.Group):
 @click.group(cls=_JobOrCommand, invoke_without_command=True)
 @click.option("--job", hidden=True)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--deployments", "of_deployments", is_flag=True,
+              help="List what was started instead: what `sluice rollback --to N` goes back to.")
 @json_option
 @click.pass_context
-def history(context: click.Context, job: str | None, limit: int, *, as_json: bool) -> None:
+def history(
+    context: click.Context, job: str | None, limit: int, *, of_deployments: bool, as_json: bool
+) -> None:
     """List the last operations, of one job or all; `history show N` has all steps of one."""
     if context.invoked_subcommand is not None:
         return
+    if of_deployments:
+        print_deployments(context.obj, job, limit, as_json=as_json)
+        return
     with Book(context.obj.timescale_dsn) as book:
         found = Ledger(book).history(job, limit)
-        deployments = {one.operation: one.number for one in Deployments(book).all(job, 1000)}
+        # Of one that was taken back, the one that runs again is the newest: it is the last here.
+        deployments = {one.operation: one.number
+                       for one in reversed(Deployments(book).all(job, 1000))}
     if as_json:
         print_json([{**_operation(one), "deployment": deployments.get(one.number)}
                     for one in found])

@@ -39,6 +39,9 @@ COMMANDS = {
     "upgrade": Place("control.cli.change", "Put a new version in the place of what runs."),
 }
 
+# Interrupted, they leave servers behind.
+_STARTS_SERVERS = frozenset({"demo", "stack"})
+
 
 def _settings_help() -> str:
     lines = []
@@ -68,6 +71,17 @@ def cli(context: click.Context, debug: bool) -> None:
     configure_logging("debug" if debug else settings.log_level, settings.log_format)
 
 
+def _why_it_ended(error: BaseException, arguments: list[str]) -> str:
+    """Say what became of a command that a person ended, and what it may have left."""
+    if isinstance(error, click.Abort) and error.__cause__ is None:
+        # A question was answered with no; whatever asks does so before it begins.
+        return "Nothing was changed."
+    if next((word for word in arguments if not word.startswith("-")), "") in _STARTS_SERVERS:
+        return ("Interrupted.\n`sluice stack status` shows what runs, `sluice stack down` stops"
+                " it.")
+    return "Interrupted."
+
+
 def main() -> None:
     """Run the command and turn what went wrong into a message and an exit code."""
     sys.exit(run(sys.argv[1:]))
@@ -84,10 +98,8 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one for each way to end
     except click.ClickException as error:
         error.show()
         return ExitCode.MISUSED
-    except (click.Abort, KeyboardInterrupt):
-        console.print(
-            "\nInterrupted.\n`sluice stack status` shows what runs, `sluice stack down` stops it."
-        )
+    except (click.Abort, KeyboardInterrupt) as error:
+        console.print(f"\n{_why_it_ended(error, arguments)}")
         return ExitCode.FAILED
     except SluiceError as error:
         if "--debug" in arguments:

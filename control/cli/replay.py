@@ -7,10 +7,18 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from control.cli.change import Manner, saying, show_checks
+from control.cli.manner import (
+    Manner,
+    ask,
+    reason_option,
+    refuse_bad,
+    saying,
+    show_checks,
+    telling_refusals,
+)
 from control.cli.output import duration, json_option, print_json, print_table
 from control.cli.replay_shadow import compare, drop, swap
-from control.cli.replay_words import ask, find_replay, tell
+from control.cli.replay_words import find_replay, tell
 from control.dlq.wish import parse_moment
 from control.errors import MisuseError, RefusedError
 from control.lanes.history import look_back, replayed_topics
@@ -99,7 +107,7 @@ for _command in (compare, swap, drop):
               help="Parallel tasks.  [default: as the live job]")
 @click.option("--allow-cut", is_flag=True,
               help="Also where Kafka has forgotten the beginning of the span.")
-@click.option("--reason", default="", help="Why; kept in the history.")
+@reason_option
 @click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @json_option
@@ -111,23 +119,24 @@ def start(settings: Settings, /, name: str, since: str, until: str | None, **opt
                     bool(options["as_json"]))
     console = Console(highlight=False, soft_wrap=True)
     with (
-        open_desk(settings) as desk, held(desk, replay_job(name)) as hands,
-        saying(console, manner) as say,
+        telling_refusals(manner), open_desk(settings) as desk,
+        held(desk, replay_job(name)) as hands,
     ):
         if not desk.place.deployments.all(name, 1):
             find_spec(settings.source, name)
         release = find_release(desk.place, name, wish.parallelism)
-        plan, checks = _decide(desk, release, wish, say)
+        with saying(console, manner) as say:
+            plan, checks = _decide(desk, release, wish, say)
         _show_plan(console, plan, checks, manner)
-        bad = next((check for check in checks if check.verdict is Verdict.BAD), None)
-        if bad is not None:
-            message = f"A replay of {name} is refused: {bad.name}: {bad.found}."
-            raise RefusedError(message, bad.way_out)
+        refuse_bad(f"A replay of {name}", plan.as_json(), checks)
         if manner.dry_run:
+            if manner.as_json:
+                print_json(_dry_run(plan, checks))
             return
         if not plan.is_harmless:
-            ask(f"replay {name} into live", manner.yes)
-        outcome = hands.begin(plan, Kind.REPLAY, manner.reason, say)
+            ask(f"replay {name} into live", manner)
+        with saying(console, manner) as say:
+            outcome = hands.begin(plan, Kind.REPLAY, manner.reason, say)
     tell(outcome, manner.as_json)
 
 
@@ -195,20 +204,24 @@ def show(settings: Settings, number: int, *, as_json: bool) -> None:
 @click.argument("number", type=int)
 @click.option("--restart", is_flag=True,
               help="Read all of it again where Flink has forgotten the job.")
+@reason_option
 @json_option
 @click.pass_obj
-def resume(settings: Settings, number: int, *, restart: bool, as_json: bool) -> None:
+def resume(
+    settings: Settings, number: int, *, restart: bool, reason: str, as_json: bool
+) -> None:
     """Wait for a replay again; one whose job has failed goes on from its last checkpoint."""
-    _take_up(settings, number, as_json=as_json, restart=restart)
+    _take_up(settings, number, Manner(reason, as_json=as_json), restart=restart)
 
 
 @replay.command()
 @click.argument("number", type=int)
+@reason_option
 @json_option
 @click.pass_obj
-def cancel(settings: Settings, number: int, *, as_json: bool) -> None:
+def cancel(settings: Settings, number: int, *, reason: str, as_json: bool) -> None:
     """End a replay; what it wrote into a shadow is deleted."""
-    _take_up(settings, number, as_json=as_json, undo=True)
+    _take_up(settings, number, Manner(reason, as_json=as_json), undo=True)
 
 
 def _wish(since: str, until: str | None, options: dict[str, Any]) -> ReplayWish:
@@ -252,11 +265,6 @@ def _show_plan(
     console: Console, plan: ReplayPlan, checks: list[Check], manner: Manner
 ) -> None:
     if manner.as_json:
-        if manner.dry_run:
-            seconds = plan.messages / plan.rate if plan.rate else None
-            print_json({"plan": plan.as_json(), "messages": plan.messages,
-                        "seconds_at_least": seconds, "effects": plan.effects(),
-                        "checks": [vars(check) for check in checks]})
         return
     show_checks([check for check in checks
                  if manner.dry_run or check.verdict is not Verdict.GOOD])
@@ -266,27 +274,33 @@ def _show_plan(
         console.print(escape(f"Written again, not harmless: {effect}"), style="yellow")
 
 
+def _dry_run(plan: ReplayPlan, checks: list[Check]) -> dict[str, Any]:
+    return {"plan": plan.as_json(), "messages": plan.messages,
+            "seconds_at_least": plan.messages / plan.rate if plan.rate else None,
+            "effects": plan.effects(), "checks": [vars(check) for check in checks]}
+
 
 def _take_up(
-    settings: Settings, number: int, *, as_json: bool, undo: bool = False, restart: bool = False
+    settings: Settings, number: int, manner: Manner, *, undo: bool = False, restart: bool = False
 ) -> None:
-    console, manner = Console(highlight=False, soft_wrap=True), Manner(as_json=as_json)
-    with open_desk(settings) as desk:
+    console = Console(highlight=False, soft_wrap=True)
+    with telling_refusals(manner), open_desk(settings) as desk:
         job = find_replay(desk, number)[0].job
         with held(desk, job, unfinished=True) as hands, saying(console, manner) as say:
             # Another command may just have ended it.
-            outcome = _finish(hands, number, say, undo=undo, restart=restart)
-    tell(outcome, as_json)
+            outcome = _finish(hands, number, say, manner.reason, undo=undo, restart=restart)
+    tell(outcome, manner.as_json)
 
 
-def _finish(hands: Held, number: int, say: Say, *, undo: bool, restart: bool) -> str:
+def _finish(
+    hands: Held, number: int, say: Say, reason: str, *, undo: bool, restart: bool
+) -> str:
     operation, _ = find_replay(hands.desk, number)
     if operation.state.is_over:
         message = f"Replay {number} is over: {operation.state}. {operation.outcome}"
         raise RefusedError(message, "`sluice replay drop` deletes what it wrote into a shadow."
                            if undo else "`sluice replay JOB` begins another one.")
-    return hands.resume(operation, say, undo=undo, restart=restart)
-
+    return hands.resume(operation, say, undo=undo, restart=restart, reason=reason)
 
 
 def _now(desk: Desk, plan: ReplayPlan, job: str) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What the commands around replays have in common."""
 
-import sys
-
 import click
 
 from control.cli.output import print_json
@@ -19,16 +17,6 @@ def find_replay(desk: Desk, number: int) -> tuple[Operation, ReplayPlan]:
         message = f"There is no replay {number}."
         raise MisuseError(message, "`sluice replay list` lists them.")
     return operation, replay_plan_from_json(operation.plan)
-
-
-def ask(what: str, yes: bool) -> None:
-    """Ask whether to go on; without a person to ask, only --yes does."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        message = f"Nobody can be asked whether to {what}."
-        raise MisuseError(message, "Say --yes.")
-    click.confirm("Go on?", abort=True)
 
 
 def tell(outcome: str, as_json: bool) -> None:

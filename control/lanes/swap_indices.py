@@ -79,8 +79,8 @@ class IndexSwap:
         self._plan = plan_of(lane, output.name)
         self._made: set[str] = set()
 
-    def run(self) -> SwapFindings:
-        """Exchange what differs, or finish an exchange that was cut off."""
+    def run(self, note: Callable[[SwapFindings], None] = lambda _: None) -> SwapFindings:
+        """Exchange what differs, or finish an exchange that was cut off; note it before it ends."""
         mark = _mark_of(self._url, self._plan)
         finishes = mark is not None
         if mark is None:
@@ -101,10 +101,14 @@ class IndexSwap:
         for lane in (LIVE, self._lane):
             pattern = days_of(lane.indices(self._output.name))
             ask("POST", self._url, f"/{pattern}/_refresh?ignore_unavailable=true")
-        ask("DELETE", self._url, f"/{self._plan}")
-        return SwapFindings(
+        found = SwapFindings(
             self._output.title, to_live, to_shadow, mark.held_back + newer, finishes
         )
+        # As long as the plan is there, the next swap finishes this one: one that went without a
+        # note would be undone by whoever tries again.
+        note(found)
+        ask("DELETE", self._url, f"/{self._plan}")
+        return found
 
     def _write_plan(self) -> _Mark:
         ask("DELETE", self._url, f"/{self._plan}")

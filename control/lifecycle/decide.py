@@ -7,10 +7,11 @@ from control.errors import RefusedError
 from control.flink_answers import FlinkJob
 from control.lifecycle.deployments import Deployment, Release
 from control.lifecycle.fit import fits, misses
+from control.lifecycle.given_up import given_up
 from control.lifecycle.plan import How, Plan, Restore, Suspend, Trial, Watch
 from control.lifecycle.states import last_state, state_of
 from control.lifecycle.watch import watch_for
-from control.lifecycle.words import Kind, Origin
+from control.lifecycle.words import DeploymentState, Kind, Origin
 from control.lifecycle.workplace import Workplace
 from jobs.spec import spec_from_json
 
@@ -55,7 +56,7 @@ def decide_deploy(
     note = ""
     last = last_state(place, release.job)
     if wish.fresh:
-        note = f"the state in {last.path} is given up" if last.path else ""
+        note = given_up(place, release.job)
     elif path is None:
         if last.ran and last.path is None:
             message = (f"{release.job} ran before as deployment {last.deployment}, and no state"
@@ -112,7 +113,7 @@ def decide_rollback(
     if current is None:
         message = f"{job} was not deployed by sluice: there is no earlier version of it."
         raise RefusedError(message, f"`sluice history {job}` shows what there was.")
-    target = _target(place, job, current, to)
+    target = _target(place, job, current, to, runs=live is not None)
     release = replace(target.release, parallelism=current.release.parallelism)
     wrote, reads = spec_from_json(current.release.spec), spec_from_json(release.spec)
     problem = fits(wrote, reads) or misses(wrote, reads)
@@ -121,8 +122,11 @@ def decide_rollback(
     if live is None and wish.start_from is None and plan.restore.path is None:
         message = f"{job} does not run, and no state of it is known."
         raise RefusedError(message, "Say where it is: --from PATH.")
+    warning = (f"deployment {target.number} had failed; "
+               if target.state is DeploymentState.FAILED else "")
     if wish.start_from is None and problem is None:
-        return replace(plan, note="it goes on from the state of now: nothing is processed again")
+        return replace(plan, note=warning + "it goes on from the state of now: nothing is"
+                                            " processed again")
     path = _address(place, job, wish.start_from) or state_of(place, target)
     if path is None:
         message = (f"Deployment {target.number} cannot go on from the state of now: {problem}; and"
@@ -130,7 +134,7 @@ def decide_rollback(
         raise RefusedError(message, "`sluice savepoint list` shows what there is: --from PATH.")
     return replace(
         plan, restore=Restore(path=path, allow_dropped=wish.allow_dropped),
-        note=_processed_again(place, target, path),
+        note=warning + _processed_again(place, target, path),
     )
 
 
@@ -154,12 +158,17 @@ def _address(place: Workplace, job: str, given: str | None) -> str | None:
     return found.path
 
 
-def _target(place: Workplace, job: str, current: Deployment, to: int | None) -> Deployment:
+def _target(
+    place: Workplace, job: str, current: Deployment, to: int | None, *, runs: bool
+) -> Deployment:
     if to is not None:
         found = place.deployments.get(to)
         if found is None or found.release.job != job:
             message = f"{job} has no deployment {to}."
-            raise RefusedError(message, f"`sluice history {job}` lists them.")
+            raise RefusedError(message, f"`sluice history {job} --deployments` lists them.")
+        if runs and found.number == current.number:
+            message = f"Deployment {to} of {job} is what runs: there is nothing to go back to."
+            raise RefusedError(message, f"`sluice history {job} --deployments` lists the others.")
         return found
     for one in place.deployments.all(job):
         good = one.state.value in {"ended", "live"}
@@ -168,7 +177,7 @@ def _target(place: Workplace, job: str, current: Deployment, to: int | None) -> 
         ):
             return one
     message = f"{job} has no earlier version to go back to."
-    raise RefusedError(message, f"`sluice history {job}` shows all of them.")
+    raise RefusedError(message, f"`sluice history {job} --deployments` shows all of them.")
 
 
 def _processed_again(place: Workplace, target: Deployment, path: str) -> str:

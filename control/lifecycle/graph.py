@@ -17,6 +17,8 @@ class Operator:
     vertex: str
     parallelism: int
     max_parallelism: int
+    # The ids of those that feed it; older versions of a job do not tell.
+    inputs: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -44,5 +46,6 @@ def graph_from_json(content: Mapping[str, Any]) -> Graph:
     """Read a graph that a driver has described, or that was kept."""
     names = Operator.__dataclass_fields__
     return Graph(str(content["mode"]), tuple(
-        Operator(**{name: one.get(name) for name in names}) for one in content["operators"]
+        Operator(**{**{name: one.get(name) for name in names},
+                    "inputs": tuple(one.get("inputs") or ())}) for one in content["operators"]
     ))

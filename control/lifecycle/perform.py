@@ -20,7 +20,7 @@ from control.lifecycle.replay import Replaying
 from control.lifecycle.replay_plan import ReplayPlan, replay_plan_from_json
 from control.lifecycle.rescale import Rescaling, ScalePlan, scale_plan_from_json
 from control.lifecycle.run import Run, Say
-from control.lifecycle.words import Event, Kind
+from control.lifecycle.words import Event, Kind, because
 from control.lifecycle.workplace import Workplace
 
 AnyPlan = Plan | EndPlan | ScalePlan | ReplayPlan
@@ -50,28 +50,22 @@ class Held:
         return self._operate(operation, plan, say)
 
     def resume(
-        self, operation: Operation, say: Say, *, undo: bool, restart: bool = False
+        self, operation: Operation, say: Say, *, undo: bool, restart: bool = False,
+        reason: str = "",
     ) -> str:
         """Finish an operation that a killed command left, or undo it.
 
         `restart`: a replay reads all again where Flink has forgotten how far it was.
         """
-        self.place.ledger.tell(self.job, Event.RESUMED, "to undo it" if undo else "to finish it",
-                               operation.number)
+        if undo:
+            _refuse_to_undo(operation)
+        meant = "to undo it" if undo else "to finish it"
+        self.place.ledger.tell(self.job, Event.RESUMED, because(meant, reason), operation.number)
         if operation.kind in _ENDINGS:
-            if undo:
-                message = f"A {operation.kind} cannot be undone, only finished."
-                raise RefusedError(message, f"`sluice resume {self.job}`, then deploy again.")
             return self._operate(operation, end_plan_from_json(operation.plan), say)
         if operation.kind is Kind.REPLAY:
             return self._resume_replay(operation, say, undo=undo, restart=restart)
         if operation.plan.get("in_place"):
-            if undo:
-                message = "A scaling in place cannot be undone, only finished."
-                raise RefusedError(
-                    message, f"`sluice resume {self.job}`, then scale back: `sluice scale"
-                             f" {self.job} N`."
-                )
             return self._operate(operation, scale_plan_from_json(operation.plan), say)
         plan = plan_from_json(operation.plan)
         if undo:
@@ -107,6 +101,19 @@ class Held:
 
     def _run(self, operation: Operation, say: Say) -> Run:
         return Run(operation, self.place.ledger, self.place.guard, say, fault)
+
+
+def _refuse_to_undo(operation: Operation) -> None:
+    """Refuse to undo what can only be finished."""
+    job = operation.job
+    after = {
+        Kind.STOP: "deploy again", Kind.CANCEL: "deploy again",
+        **({Kind.SCALE: f"scale back: `sluice scale {job} N`"}
+           if operation.plan.get("in_place") else {}),
+    }.get(operation.kind)
+    if after is not None:
+        message = f"A {operation.kind} cannot be undone, only finished."
+        raise RefusedError(message, f"`sluice resume {job}`, then {after}.")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from control.archive.pack import pack, read_archive
+from control.archive.pack import MANIFEST, pack, read_archive
 from control.archive.packages import PACKAGES
 from control.archive.s3_access import S3Access
 from control.archive.source import SourceTree
@@ -112,6 +112,20 @@ def job_settings(settings: Settings, spec: JobSpec) -> dict[str, Any]:
     if flink:
         chosen["flink"] = {name: str(value) for name, value in flink.items()}
     return chosen
+
+
+def commit_of(settings: Settings, archive_hash: str) -> str | None:
+    """Return the commit that an archive was packed from, if its code lies unpacked here.
+
+    A plus behind it: the tree differed from that commit.
+    """
+    try:
+        text = (code_folder(settings) / archive_hash / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        commit = manifest["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return f"{commit[:12]}{'+' if manifest.get('changed') else ''}" if commit else None
 
 
 def unpacked(store: ArchiveStore, archive_hash: str, folder: Path) -> Path:

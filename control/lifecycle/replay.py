@@ -118,15 +118,33 @@ class Replaying:
         self._place.deployments.add(release, self._number, job, path)
 
     def _submit(self, attempt: Deployment) -> None:
-        """Give Flink a job that is written down, unless it has it."""
+        """Give Flink a job that is written down, unless it has it.
+
+        From just before that it counts as live: whoever comes after a kill cannot tell whether
+        Flink took it, and one that it does not know may have read all, and ended, and be forgotten.
+        """
         job, path = attempt.flink_job, attempt.restored_from
-        if self._place.eyes.state(job) is None:
+        known = self._place.eyes.state(job) is not None
+        if not known:
             self._run.say(f"starting version {self._plan.release.version} beside"
                           f" {self._plan.job} as {self._lane.own(self._plan.job)}")
-            submit(self._place, self._plan.release, job, path, allow_dropped=False,
-                   lane=self._lane)
+            # It takes seconds, in which nothing is submitted yet.
+            self._place.prepare(self._plan.release, job, self._lane).graph()
         self._place.deployments.set_state(attempt.number, DeploymentState.LIVE)
+        if not known:
+            self._hand_over(attempt)
         self._tell(Event.STARTED, f"job {job}, from {path or 'the beginning'}")
+
+    def _hand_over(self, attempt: Deployment) -> None:
+        try:
+            submit(self._place, self._plan.release, attempt.flink_job, attempt.restored_from,
+                   allow_dropped=False, lane=self._lane)
+        except FlinkAwayError:
+            raise
+        except SluiceError:
+            # Flink was asked: it has not taken it.
+            self._place.deployments.set_state(attempt.number, DeploymentState.STARTING)
+            raise
 
     def _follow(self, *, again: bool, restart: bool) -> dict[str, Any]:
         """Wait until the newest job has read its span to the end."""
@@ -185,8 +203,9 @@ class Replaying:
             return
         path = self._kept(job, known=state is not None)
         if path is None and state is None and not restart:
-            message = (f"Flink has forgotten job {job} of replay {self._number}, and no checkpoint"
-                       " of it is left: it has probably finished.")
+            message = (f"Flink does not know job {job} of replay {self._number}, and no checkpoint"
+                       " of it is left: it has probably finished, unless the command was killed"
+                       " while it submitted it.")
             raise NotOverError(
                 message, f"`sluice reconcile` or `sluice replay compare {self._number}` tells."
                          f" `sluice replay resume {self._number} --restart` reads all of it again,"

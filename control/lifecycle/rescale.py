@@ -5,6 +5,7 @@ from typing import Any
 
 from control.errors import SluiceError
 from control.flink_answers import Requirement
+from control.lifecycle.preflight import Check, Verdict
 from control.lifecycle.run import Run, StepFailedError
 from control.lifecycle.watch import await_running
 from control.lifecycle.words import Event, OperationState, Step
@@ -30,6 +31,14 @@ class ScalePlan:
         """Return the plan as it is kept."""
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        """Say what will be done, for a person."""
+        return [
+            f"give job {self.flink_job} {self.parallelism} tasks in place: Flink restarts it from"
+            " its last checkpoint, as the same deployment",
+            f"if it does not run so within {_SECONDS} s: ask Flink for what it had before",
+        ]
+
 
 def can_rescale(place: Workplace, flink_job: str) -> bool:
     """Tell whether this job's parallelism can be changed while it runs."""
@@ -38,6 +47,32 @@ def can_rescale(place: Workplace, flink_job: str) -> bool:
     except SluiceError:
         # Flink's default scheduler refuses the question.
         return False
+
+
+def check_rescale(place: Workplace, plan: ScalePlan) -> list[Check]:
+    """Check what Flink would need to scale a job in place."""
+    flink = place.eyes.flink
+    cluster, now = flink.cluster(), flink.job(plan.flink_job)
+    vertices = flink.details(plan.flink_job).get("vertices", [])
+    there = cluster.free_slots + max((int(one["parallelism"]) for one in vertices), default=0)
+    narrow = [f"{one['name']} {one['maxParallelism']}" for one in vertices
+              if 0 < int(one["maxParallelism"]) < plan.parallelism]
+    state = now.state if now is not None else "UNKNOWN"
+    runs = now is not None and state == "RUNNING" and now.all_run
+    return [
+        _check("running job", runs, f"{state.lower()}, {'' if runs else 'not '}all of it runs",
+               "Only a job that runs can be scaled in place: `sluice status` tells why it does"
+               " not."),
+        _check("slots", plan.parallelism <= there, f"{plan.parallelism} needed, {there} there",
+               "Add TaskManagers, or use a lower parallelism."),
+        _check("maximum parallelism", not narrow,
+               f"less than {plan.parallelism}: {', '.join(narrow)}" if narrow
+               else f"{plan.parallelism} or more", "Use a lower parallelism."),
+    ]
+
+
+def _check(name: str, good: bool, found: str, way_out: str) -> Check:
+    return Check(name, Verdict.GOOD if good else Verdict.BAD, found, "" if good else way_out)
 
 
 class Rescaling:

@@ -172,3 +172,8 @@ _EVENTS = {
     Event.SAVEPOINT_LOST: "a savepoint's files are gone",
     Event.SAVEPOINT_VERIFIED: "a savepoint was proven to be readable, or restorable",
 }
+
+
+def because(what: str, reason: str) -> str:
+    """Return what is told of an event, with the reason that a person gave."""
+    return f"{what} (why: {reason})" if reason else what

@@ -151,9 +151,9 @@ def test_a_savepoint_keeps_the_place(sink: TestStack, maker: CleanMaker) -> None
 def test_it_is_not_started_without_its_template(stack: TestStack) -> None:
     end_job(stack, "search")
     httpx.delete(f"{url(stack)}/_index_template/sluice-events", timeout=30).raise_for_status()
-    done = stack.run("deploy", "search", "--fresh")
+    done = stack.run("deploy", "search", "--fresh", "--yes")
     assert done.returncode == 3
     assert "version none of the events' template" in done.stderr
     assert "sluice search maintain" in done.stderr
     stack.ok("search", "maintain")
-    stack.ok("deploy", "search", "--fresh")
+    stack.ok("deploy", "search", "--fresh", "--yes")

@@ -136,7 +136,7 @@ def test_it_is_not_started_without_its_table(stack: TestStack) -> None:
     end_job(stack, "timescale")
     execute(stack, "ALTER TABLE public.events RENAME TO events_elsewhere")
     try:
-        done = stack.run("deploy", "timescale", "--fresh")
+        done = stack.run("deploy", "timescale", "--fresh", "--yes")
     finally:
         execute(stack, "ALTER TABLE public.events_elsewhere RENAME TO events")
     assert done.returncode == 3

@@ -24,7 +24,7 @@ def job_id(stack: TestStack, name: str = "ingest") -> str:
 @contextmanager
 def running_job(stack: TestStack, name: str, **settings: str) -> Iterator[str]:
     """Deploy a job without state, yield its id, end whatever runs under its name at the end."""
-    stack.ok("deploy", name, "--fresh", **settings)
+    stack.ok("deploy", name, "--fresh", "--yes", **settings)
     try:
         yield job_id(stack, name)
     finally:

@@ -95,6 +95,13 @@ class MemoryLedger(Ledger):
     def all_unfinished(self) -> list[Operation]:
         return [one for one in self.operations.values() if one.state is OperationState.RUNNING]
 
+    def history(
+        self, job: str | None, limit: int, kind: Kind | None = None
+    ) -> list[Operation]:
+        found = [one for one in self.operations.values()
+                 if job in {None, one.job} and kind in {None, one.kind}]
+        return sorted(found, key=lambda one: -one.number)[:limit]
+
     def steps(self, operation: int) -> list[StepRow]:
         return list(self.rows[operation])
 

@@ -42,6 +42,14 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> dict[str, BaseException]:
     return box
 
 
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let a name stand for the command that fails, whatever else it stands for."""
+    monkeypatch.delitem(main.COMMANDS, name, raising=name != "fail")
+    monkeypatch.setitem(main.cli.commands, name, main.cli.commands["fail"])
+    found = main.cli.get_command(click.Context(main.cli), name)
+    assert found is main.cli.commands["fail"]
+
+
 def no_traceback(text: str) -> bool:
     return "Traceback" not in text and ".py" not in text
 
@@ -131,15 +139,35 @@ def test_debug_raises_the_error(failing: dict[str, BaseException]) -> None:
         main.run(["--debug", "fail"])
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
 def test_an_interruption_is_one_and_no_traceback(
-    failing: dict[str, BaseException], capsys: Output, error: BaseException
+    failing: dict[str, BaseException], capsys: Output
 ) -> None:
-    failing["error"] = error
+    failing["error"] = KeyboardInterrupt()
     assert main.run(["fail"]) == 1
+    # It left no server: nothing is said of the stack.
+    assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+@pytest.mark.parametrize("name", ["stack", "demo"])
+def test_what_starts_servers_and_is_interrupted_says_how_to_stop_them(
+    failing: dict[str, BaseException], monkeypatch: pytest.MonkeyPatch, capsys: Output, name: str
+) -> None:
+    stand_in(monkeypatch, name)
+    failing["error"] = KeyboardInterrupt()
+    assert main.run(["--debug", name]) == 1
     said, hint = capsys.readouterr().err.strip().splitlines()
     assert said == "Interrupted."
     assert "`sluice stack down`" in hint
+
+
+@pytest.mark.parametrize("name", ["fail", "stack"])
+def test_a_question_answered_with_no_changes_nothing(
+    failing: dict[str, BaseException], monkeypatch: pytest.MonkeyPatch, capsys: Output, name: str
+) -> None:
+    stand_in(monkeypatch, name)
+    failing["error"] = click.Abort()
+    assert main.run([name]) == 1
+    assert capsys.readouterr().err.strip() == "Nothing was changed."
 
 
 def test_help_lists_every_setting_with_its_description(capsys: Output) -> None:

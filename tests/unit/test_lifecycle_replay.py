@@ -9,6 +9,7 @@ import pytest
 
 from control.errors import RefusedError, SluiceError
 from control.lanes.history import Stretch
+from control.lifecycle.graph import Graph
 from control.lifecycle.preflight import Verdict
 from control.lifecycle.replay import Closing
 from control.lifecycle.replay_plan import (
@@ -22,7 +23,7 @@ from control.lifecycle.run import NotOverError, StepFailedError
 from control.lifecycle.words import Event
 from jobs.catalogue import JOBS
 from jobs.lane import Into
-from tests.unit.lifecycle_kit import SPEC, KilledError, Plane
+from tests.unit.lifecycle_kit import SPEC, FakePrepared, KilledError, Plane
 from tests.unit.replay_kit import MESSAGES, ReplayPlane
 
 MOMENTS = [f"{step}-{when}" for step in ("start", "run", "reconcile")
@@ -172,6 +173,49 @@ def test_one_that_flink_has_forgotten_is_not_read_again_unasked(
         plane.go_on()
     assert plane.lane_jobs == []
     plane.go_on(restart=True)
+    assert plane.state == "done"
+
+
+@pytest.mark.parametrize("first_failed", [False, True])
+def test_killed_while_it_is_submitted_it_is_not_read_again_unasked(
+    plane: ReplayPlane, monkeypatch: pytest.MonkeyPatch, *, first_failed: bool
+) -> None:
+    if first_failed:
+        failed(plane)
+    submit = FakePrepared.start
+
+    def killed_then(one: FakePrepared, savepoint: str | None, *, allow_dropped: bool) -> None:
+        submit(one, savepoint, allow_dropped=allow_dropped)
+        raise KilledError
+
+    # Flink has the job, and nobody could write that down.
+    monkeypatch.setattr(FakePrepared, "start", killed_then)
+    with pytest.raises(KilledError):
+        plane.go_on() if first_failed else plane.replay()
+    monkeypatch.setattr(FakePrepared, "start", submit)
+    begun = [one for one in plane.flink.started if "replay" in one.name]
+    plane.wait(60)
+    plane.flink.forget(begun[-1].id)
+    with pytest.raises(NotOverError, match="probably finished"):
+        plane.go_on()
+    assert [one for one in plane.flink.started if "replay" in one.name] == begun
+    plane.go_on(restart=True)
+    assert plane.state == "done"
+
+
+def test_killed_before_it_is_submitted_it_is_read_without_being_asked(
+    plane: ReplayPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = FakePrepared.graph
+
+    def killed(_: FakePrepared) -> Graph:
+        raise KilledError
+
+    monkeypatch.setattr(FakePrepared, "graph", killed)
+    with pytest.raises(KilledError):
+        plane.replay()
+    monkeypatch.setattr(FakePrepared, "graph", build)
+    plane.go_on()
     assert plane.state == "done"
 
 
