@@ -154,8 +154,7 @@ class Settings(BaseSettings):
         "", description="where workers find unpacked code; default: here, on the local stack"
     )
     send_jars: bool | None = Field(
-        None, description="send the connectors with each job; default: but to the local stack,"
-                          " whose Flink has them",
+        None, description="send the connectors with each job; default: not to the local stack"
     )
     worker_python: str = Field(
         "", description="the workers' Python; default: this one, or what their cluster says"

@@ -372,7 +372,7 @@ def test_all_requests_are_written_down(fake: FakeFlink, client: FlinkClient) -> 
     client.stop(A, FIRST)
     (change,) = fake.changes
     assert (change.method, change.path) == ("POST", f"/jobs/{A}/stop")
-    assert change.body == {"triggerId": FIRST, "drain": False}
+    assert change.body == {"triggerId": FIRST, "drain": False, "formatType": "CANONICAL"}
     assert fake.requests[0].path == "/jobs/overview"
     with pytest.raises(SluiceError, match="did not match expected format"):
         client.savepoint(A, "no-id")
