@@ -29,6 +29,9 @@ class Count(KeyedProcessFunction):  # type: ignore[misc]
 
     def process_element(self, value: str, _ctx: "KeyedProcessFunction.Context") -> Iterator[str]:
         """Answer `key:count` for a message."""
+        if value == "poison":
+            message = "a poisoned number"
+            raise ValueError(message)
         count = (self._count.value() or 0) + 1
         self._count.update(count)
         yield f"{value}:{count}"

@@ -29,6 +29,9 @@ class Subject(Protocol):
         Without one it may be a job that was started before and still runs.
         """
 
+    def poison(self, job: str) -> None:
+        """Let a job fail again and again, with a ValueError: a poisoned number."""
+
     def wait(self, what: str, condition: Callable[[], T | None]) -> T:
         """Return the first answer that is true, or fail with what did not come."""
 
@@ -264,6 +267,31 @@ def only_the_adaptive_scheduler_rescales(client: FlinkClient, subject: Subject) 
         client.require(job, dict.fromkeys(vertices, Requirement(1, 1)))
 
 
+def a_failing_job_is_restarted_and_tells_why(client: FlinkClient, subject: Subject) -> None:
+    """Check that restarts are counted, that the exception is told in a line, also after the end."""
+    job = running(client, subject)
+    subject.poison(job)
+
+    def restarts() -> float:
+        return client.job_metrics(job, ["numRestarts"]).get("numRestarts", 0)
+
+    subject.wait("restarted", restarts)
+    why = subject.wait("told", lambda: client.last_exception(job))
+    assert why.endswith("ValueError: a poisoned number")
+    assert "\n" not in why
+    states: set[str | None] = set()
+
+    def seen() -> bool:
+        states.add(client.state(job))
+        return {"RESTARTING", "RUNNING"} <= states
+
+    subject.wait("restarting and running", seen)
+    assert states == {"RESTARTING", "RUNNING"}
+    client.cancel(job)
+    subject.wait("cancelled", lambda: client.state(job) == "CANCELED")
+    assert client.last_exception(job) == why
+
+
 CONTRACT: list[Rule] = [
     the_cluster_tells_what_it_is,
     a_running_job_is_listed,
@@ -282,6 +310,7 @@ CONTRACT: list[Rule] = [
     what_is_over_cannot_be_ended,
     a_job_goes_on_from_its_savepoint,
     a_cancelled_job_leaves_its_checkpoints,
+    a_failing_job_is_restarted_and_tells_why,
 ]
 
 

@@ -37,6 +37,7 @@ class FlinkSubject:
         make_topic(bootstrap, source)
         make_topic(bootstrap, target)
         send(bootstrap, source, [b"key-%d" % (number % 7) for number in range(500)])
+        self._source = source
         self._arguments = (bootstrap, source, target, flink.connector_jar(stack))
 
     def start(self, savepoint: str | None = None) -> str:
@@ -51,6 +52,9 @@ class FlinkSubject:
                 ["-s", savepoint, "-py", str(_PROGRAM), *self._arguments],
             )
         return self._job
+
+    def poison(self, job: str) -> None:
+        send(self._stack.settings().kafka_bootstrap, self._source, [b"poison"])
 
     def wait(self, what: str, condition: Callable[[], T | None]) -> T:
         return wait_until(what, condition, _PATIENCE_SECONDS)

@@ -8,6 +8,7 @@ import pytest
 
 from control.flink import FlinkClient
 from tests.kit.fake_flink import FakeFlink
+from tests.kit.fake_flink_words import python_stack
 from tests.lifecycle.contract import CONTRACT, Rule
 
 T = TypeVar("T")
@@ -30,6 +31,9 @@ class FakeSubject:
         uids = ["numbers", "count"]
         self._fake.submit(job, f"counting-{job[-1]}", savepoint=savepoint, uids=uids)
         return job
+
+    def poison(self, job: str) -> None:
+        self._fake.crash(job, python_stack("ValueError: a poisoned number"), after=1)
 
     def wait(self, what: str, condition: Callable[[], T | None]) -> T:
         deadline = self._fake.clock.now() + _PATIENCE_SECONDS
