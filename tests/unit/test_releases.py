@@ -83,7 +83,8 @@ def test_no_secret_is_kept(job: JobSpec) -> None:
 @pytest.mark.parametrize("key", [
     "fs.azure.account.key.mine.blob.core.windows.net", "s3.secret-key",
     "security.ssl.rest.password", "metrics.reporter.dghttp.apikey", "a.api-key", "a.auth-params",
-    "a.service-key", "dynatrace.TOKEN", "rest.basic-auth.credentials", "sasl.JAAS.config", "traces.reporter.otel.http-headers",
+    "a.service-key", "dynatrace.TOKEN", "rest.basic-auth.credentials", "sasl.JAAS.config",
+    "traces.reporter.otel.http-headers",
 ])
 def test_no_secret_of_flinks_is_kept(key: str) -> None:
     # In a profile a key may be quoted, or be tables within tables.
