@@ -250,6 +250,11 @@ def load_settings(**overrides: Any) -> Settings:
     except SettingsError as error:
         message = f"A setting is wrong: {error}."
         raise MisuseError(message, "`sluice --help` lists the settings.") from error
+    if "@" in settings.flink_url:
+        message = (f"{PREFIX}FLINK_URL holds a user or a password: Flink's client does not know"
+                   " them, and would show them to whoever lists the processes.")
+        raise MisuseError(message, "Leave them out. Where Flink asks for them, let a proxy on this"
+                                   " machine add them, and name the proxy.")
     absolute = {
         "home": settings.home.expanduser().absolute(),
         "schemas": settings.schemas.expanduser().absolute(),

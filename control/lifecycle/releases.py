@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ from jobs.spec import JobSpec, spec_from_json
 # What our code needs where it runs; with all that they require.
 _PACKAGES = ("fastavro", "orjson", "psycopg[binary]", "elasticsearch", "httpx")
 _SPEC_SECONDS = 30
+# By these Flink tells which of its settings it must not show (GlobalConfiguration).
+_SECRET_PARTS = (
+    "password", "secret", "fs.azure.account.key", "apikey", "api-key", "auth-params",
+    "service-key", "token", "basic-auth", "jaas.config", "http-headers",
+)
 
 
 def archive_store(settings: Settings) -> ArchiveStore:
@@ -106,12 +111,31 @@ def job_settings(settings: Settings, spec: JobSpec) -> dict[str, Any]:
         message = f"[jobs.{spec.name}] holds {name}, which would be kept with the deployment."
         hint = "Take it out of the profile: a secret is set for all jobs, in the environment."
         raise MisuseError(message, hint)
-    flink = own.get("flink", {})
+    flink = dict(_flat(own.get("flink", {})))
+    for name in filter(_is_secret, flink):
+        message = (f"[jobs.{spec.name}.flink] holds {name}, which would be kept with the deployment"
+                   " and shown with it.")
+        hint = (f"Take it out of the profile and set {name} in the settings of Flink's own"
+                " processes, which hide it.")
+        raise MisuseError(message, hint)
     chosen |= {name: value for name, value in own.items()
                if name not in {"flink", spec.parallelism_setting}}
     if flink:
-        chosen["flink"] = {name: str(value) for name, value in flink.items()}
+        chosen["flink"] = flink
     return chosen
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield Flink's settings by their whole names: TOML takes a name with dots for tables."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", str(value)
+
+
+def _is_secret(name: str) -> bool:
+    return any(part in name.lower() for part in _SECRET_PARTS)
 
 
 def commit_of(settings: Settings, archive_hash: str) -> str | None:

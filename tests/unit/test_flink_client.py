@@ -170,6 +170,13 @@ def test_the_last_exception_is_one_line(stacks: tuple[str, ...], line: str | Non
 
 def test_a_job_that_never_failed_has_no_exception() -> None:
     assert client_of(200, {}).last_exception(JOB) is None
+    assert client_of(200, {}).last_failure_at(JOB) is None
+
+
+def test_the_last_failure_is_the_newest_one() -> None:
+    entries = [{"timestamp": 2_500, "stacktrace": ""}, {"timestamp": 1_000, "stacktrace": ""}]
+    client = client_of(200, {"exceptionHistory": {"entries": entries}})
+    assert client.last_failure_at(JOB) == 2.5
 
 
 def test_the_error_of_a_python_function_is_found() -> None:

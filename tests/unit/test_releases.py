@@ -80,6 +80,26 @@ def test_no_secret_is_kept(job: JobSpec) -> None:
     assert not {"timescale_dsn", "redis_url", "registry_url", "s3_secret"} & shaping
 
 
+@pytest.mark.parametrize("key", [
+    "fs.azure.account.key.mine.blob.core.windows.net", "s3.secret-key",
+    "security.ssl.rest.password", "metrics.reporter.dghttp.apikey", "a.api-key", "a.auth-params",
+    "a.service-key", "dynatrace.TOKEN", "rest.basic-auth.credentials", "sasl.JAAS.config",
+    "traces.reporter.otel.http-headers",
+])
+def test_no_secret_of_flinks_is_kept(key: str) -> None:
+    # In a profile a key may be quoted, or be tables within tables.
+    nested: object = "hush-hush"
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    for flink in ({key: "hush-hush"}, nested):
+        settings = load_settings(jobs={"ingest": {"flink": flink}})
+        with pytest.raises(MisuseError) as refused:
+            job_settings(settings, JOBS[0])
+        said = f"{refused.value.message} {refused.value.hint}"
+        assert key in said
+        assert "hush-hush" not in said
+
+
 def test_a_version_is_of_code_and_settings() -> None:
     assert version_of("a", {"x": 1, "y": 2}) == version_of("a", {"y": 2, "x": 1})
     assert version_of("a", {"x": 1}) != version_of("a", {"x": 2})

@@ -210,6 +210,14 @@ def test_a_secret_among_the_settings_of_one_job_is_refused(name: str) -> None:
     assert "hush-hush" not in f"{refused.value.message} {refused.value.hint}"
 
 
+def test_a_secret_among_flinks_settings_of_one_job_is_refused() -> None:
+    settings = load_settings(jobs={"search": {"flink": {"s3.secret-key": "hush-hush"}}})
+    with pytest.raises(MisuseError) as refused:
+        wanted_jobs(settings, JOBS)
+    assert "s3.secret-key" in refused.value.message
+    assert "hush-hush" not in f"{refused.value.message} {refused.value.hint}"
+
+
 # --- Jobs -----------------------------------------------------------------------------------------
 
 
@@ -228,6 +236,15 @@ def test_a_job_follows_its_spec() -> None:
         "args": ["-pym", "jobs.driver", "some-job"], "parallelism": 3, "upgradeMode": "last-state",
         "state": "running", "allowNonRestoredState": False,
     }
+
+
+@pytest.mark.parametrize(("strategy", "mode"), [
+    # The operator knows no trial beside the running job: what comes after it is the same.
+    ("savepoint", "savepoint"), ("last-state", "last-state"), ("shadow", "savepoint"),
+])
+def test_the_upgrade_mode_is_one_that_the_operator_knows(strategy: str, mode: str) -> None:
+    job = some_job(replace(SPEC, upgrade=UpgradePolicy(strategy=strategy)))
+    assert job["spec"]["job"]["upgradeMode"] == mode
 
 
 def test_the_jobs_of_the_product_keep_their_uids(folder: Path) -> None:

@@ -296,3 +296,17 @@ def test_misspelt_variables_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None
 def test_every_setting_that_the_help_shows_says_what_it_is() -> None:
     mute = [name for name, field in Settings.model_fields.items() if not field.description]
     assert mute == []
+
+
+@pytest.mark.parametrize("address", [
+    "http://me:hush-hush@flink:8081", "https://me@flink/rest", "http://me:hush/hush-hush@flink:8081",
+])
+def test_a_password_in_flinks_address_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("SLUICE_FLINK_URL", address)
+    with pytest.raises(MisuseError) as refused:
+        load_settings()
+    assert "SLUICE_FLINK_URL" in refused.value.message
+    assert "proxy" in refused.value.hint
+    assert "hush" not in f"{refused.value.message} {refused.value.hint}"
