@@ -30,7 +30,8 @@ from jobs.catalogue import JOBS
 
 _TENANTS = 50
 # Something of each kind, so that there is something to see.
-_SHARES = Shares(duplicates=0.05, late=0.02, out_of_order=0.05, invalid=0.01, poison=0.01)
+# A sound job refuses less than one in a hundred: `sluice status` calls others ill.
+_SHARES = Shares(duplicates=0.05, late=0.02, out_of_order=0.05, invalid=0.004, poison=0.004)
 _ARRIVE_SECONDS = 90
 # Two checkpoints of the local stack without anything new.
 _QUIET_SECONDS = 5
