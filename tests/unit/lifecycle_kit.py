@@ -341,6 +341,10 @@ class Plane:
         self.flink = FakeFlink(self.clock)
         self.flink.forbid_two = True
         self.flink.highly_available = True
+        self.flink.settings |= {
+            "execution.checkpointing.savepoint-dir": self.flink.savepoint_folder,
+            "execution.checkpointing.dir": self.flink.checkpoint_folder,
+        }
         self.clients = FakeClients(self.flink)
         self.lanes = FakeLanes()
         self.ledger = MemoryLedger(self.clock)
@@ -360,7 +364,7 @@ class Plane:
         client = FlinkClient("http://flink", transport=self.flink)
         return Workplace(
             self.ledger, self.deployments, self.savepoints, Eyes(client, self.clock),
-            self.clients, self.lanes, self.clock, "file:///savepoints", None, self._find_kept,
+            self.clients, self.lanes, self.clock, self._find_kept,
         )
 
     def _find_kept(self, folder: str | None) -> str | None:
