@@ -24,6 +24,7 @@ class Wish:
     start_from: str | None = None
     fresh: bool = False
     allow_dropped: bool = False
+    allow_unknown: bool = False
     watch_seconds: float | None = None
     give_up_seconds: float | None = None
     max_age_seconds: float | None = None
@@ -66,7 +67,7 @@ def decide_deploy(
         path = last.path
     return Plan(
         Kind.DEPLOY, release, new_id(), Suspend(How.NOTHING),
-        Restore(path=path, allow_dropped=wish.allow_dropped),
+        Restore(path=path, allow_dropped=wish.allow_dropped, allow_unknown=wish.allow_unknown),
         _watch(release, 0.0, wish, short=True), None, note,
     )
 
@@ -87,7 +88,8 @@ def decide_change(
         trial = Trial(new_id(), wish.trial_seconds, wish.allow_difference)
     return Plan(
         kind, release, new_id(), Suspend(wish.how, live.id, age),
-        Restore(suspended=True, allow_dropped=wish.allow_dropped),
+        Restore(suspended=True, allow_dropped=wish.allow_dropped,
+                allow_unknown=wish.allow_unknown),
         _watch(release, refused_before, wish), before.number if before else None, trial=trial,
     )
 
@@ -112,7 +114,8 @@ def decide_rollback(
                    " of its own state nothing is left.")
         raise RefusedError(message, "`sluice savepoint list` shows what there is: --from PATH.")
     return replace(
-        plan, restore=Restore(path=path, allow_dropped=wish.allow_dropped),
+        plan, restore=Restore(path=path, allow_dropped=wish.allow_dropped,
+                              allow_unknown=wish.allow_unknown),
         note=_processed_again(place, target, path),
     )
 

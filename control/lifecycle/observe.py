@@ -10,6 +10,7 @@ from control.kafka import admin_client
 from control.lifecycle.graph import Graph, graph_from_json
 from control.lifecycle.plan import Plan
 from control.lifecycle.preflight import Facts
+from control.lifecycle.states import writer_at
 from control.lifecycle.workplace import Workplace
 from control.registry import RegistryClient
 from control.savepoint_metadata import OperatorState, read_metadata
@@ -56,9 +57,7 @@ def _state(
             return _of_graph(known), _spec(wrote)
         path = newest.path
     elif path is not None:
-        savepoint = place.savepoints.at(path)
-        wrote = (place.deployments.get(savepoint.deployment)
-                 if savepoint and savepoint.deployment else None)
+        wrote = writer_at(place, path)
     else:
         return None, None
     context = open_stack(settings).context

@@ -10,6 +10,7 @@ from control.lifecycle.graph import Graph
 from control.lifecycle.plan import Watch
 from control.lifecycle.run import Say
 from control.lifecycle.savepoints import Savepoint
+from control.lifecycle.states import writer_of
 from control.lifecycle.suspend import end_job
 from control.lifecycle.watch import watch_for, watch_job
 from control.lifecycle.words import Event
@@ -54,8 +55,7 @@ def prove_restore(
 
 
 def _writer(place: Workplace, savepoint: Savepoint) -> Release:
-    deployment = (place.deployments.get(savepoint.deployment) if savepoint.deployment
-                  else place.deployments.of_flink_job(savepoint.flink_job))
+    deployment = writer_of(place, savepoint)
     if deployment is None:
         message = f"Which code wrote savepoint {savepoint.number} is not known."
         raise RefusedError(message, "`sluice savepoint verify` without --restore reads it.")

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from control.lifecycle.addresses import job_of_checkpoint
 from control.lifecycle.deployments import Deployment
+from control.lifecycle.savepoints import Savepoint
 from control.lifecycle.words import SavepointState
 from control.lifecycle.workplace import Workplace
 from control.savepoint_metadata import local_path
@@ -23,6 +25,23 @@ def last_state(place: Workplace, job: str) -> LastState:
     if last is None:
         return LastState(ran=False)
     return LastState(True, last.number, state_of(place, last))
+
+
+def writer_at(place: Workplace, path: str) -> Deployment | None:
+    """Return the deployment whose state lies at an address, where that is known."""
+    savepoint = place.savepoints.at(path)
+    if savepoint is not None:
+        return writer_of(place, savepoint)
+    # A checkpoint that Flink kept is no row of ours, but lies in its job's folder.
+    job = job_of_checkpoint(path)
+    return place.deployments.of_flink_job(job) if job is not None else None
+
+
+def writer_of(place: Workplace, savepoint: Savepoint) -> Deployment | None:
+    """Return the deployment that wrote a savepoint, where that is known."""
+    if savepoint.deployment is not None:
+        return place.deployments.get(savepoint.deployment)
+    return place.deployments.of_flink_job(savepoint.flink_job)
 
 
 def state_of(place: Workplace, deployment: Deployment) -> str | None:

@@ -156,6 +156,7 @@ def test_savepoints(book: Book) -> None:
     first = savepoints.at("file:/a")
     assert first is not None
     assert (first.size, first.verified) == (12, "read")
+    assert savepoints.at("file:///a/") == first
     savepoints.set_state(kept, SavepointState.LOST, "gone")
     newest = savepoints.newest("counting")
     assert newest is not None

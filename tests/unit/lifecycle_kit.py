@@ -8,6 +8,7 @@ from typing import Any
 from control.errors import SluiceError
 from control.flink import FlinkClient
 from control.lanes.findings import OutputFindings
+from control.lifecycle.addresses import normal as normal_address
 from control.lifecycle.change import Change
 from control.lifecycle.decide import Wish, decide_change, decide_deploy
 from control.lifecycle.deployments import Deployment, Deployments, Release, Wanted
@@ -241,7 +242,8 @@ class MemorySavepoints(Savepoints):
         return self.rows.get(number)
 
     def at(self, path: str) -> Savepoint | None:
-        return next((one for one in self.rows.values() if one.path == path), None)
+        written = {path, normal_address(path)}
+        return next((one for one in self.rows.values() if one.path in written), None)
 
     def newest(self, job: str) -> Savepoint | None:
         return next(iter(self.all(job, there_only=True)), None)
