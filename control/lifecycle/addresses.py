@@ -3,7 +3,9 @@
 import re
 
 _FILE = "/_metadata"
+# Flink names a checkpoint's folder after its job, and a savepoint's after the id's beginning.
 _CHECKPOINT = re.compile(r"/([0-9a-f]{32})/chk-\d+$")
+_SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]{12}$")
 _SLASHES = re.compile("/+")
 
 
@@ -19,9 +21,10 @@ def normal(address: str) -> str:
     return f"{scheme}:{_clean(rest)}"
 
 
-def job_of_checkpoint(address: str) -> str | None:
-    """Return the Flink job whose checkpoint lies at an address: Flink's folders are named so."""
-    found = _CHECKPOINT.search(normal(address))
+def job_in(address: str) -> str | None:
+    """Return how the id of the Flink job begins whose state lies at an address."""
+    where = normal(address)
+    found = _CHECKPOINT.search(where) or _SAVEPOINT.search(where)
     return found[1] if found else None
 
 

@@ -59,8 +59,7 @@ def decide_deploy(
         note = f"the state in {last.path} is given up" if last.path else ""
     elif path is None:
         if last.ran and last.path is None:
-            message = (f"{release.job} ran before as deployment {last.deployment}, and no state"
-                       " of it is known.")
+            message = f"{release.job} ran before as deployment {last.deployment}: {last.why}."
             raise RefusedError(
                 message, "Say where it is: --from PATH. Or begin without state: --fresh."
             )

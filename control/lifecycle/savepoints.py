@@ -110,6 +110,10 @@ class Savepoints:
         """Return the newest savepoint of a job that is there."""
         return self._one("job = %s AND state = 'there'", [job])
 
+    def of_flink_job(self, flink_job: str) -> list[Savepoint]:
+        """Return the last savepoints of one Flink job, the newest first."""
+        return self._many("flink_job = %s", [flink_job], 1000)
+
     def all(
         self, job: str | None = None, limit: int = 100, *, there_only: bool = False
     ) -> list[Savepoint]:

@@ -157,6 +157,8 @@ def test_savepoints(book: Book) -> None:
     assert first is not None
     assert (first.size, first.verified) == (12, "read")
     assert savepoints.at("file:///a/") == first
+    assert [one.number for one in savepoints.of_flink_job("1" * 32)] == [kept, failed, number]
+    assert savepoints.of_flink_job("2" * 32) == []
     savepoints.set_state(kept, SavepointState.LOST, "gone")
     newest = savepoints.newest("counting")
     assert newest is not None

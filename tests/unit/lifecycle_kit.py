@@ -245,6 +245,9 @@ class MemorySavepoints(Savepoints):
         written = {path, normal_address(path)}
         return next((one for one in self.rows.values() if one.path in written), None)
 
+    def of_flink_job(self, flink_job: str) -> list[Savepoint]:
+        return [one for one in self.all(None, 1000) if one.flink_job == flink_job]
+
     def newest(self, job: str) -> Savepoint | None:
         return next(iter(self.all(job, there_only=True)), None)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from control.lifecycle.addresses import job_of_checkpoint, normal
+from control.lifecycle.addresses import job_in, normal
 
 JOB = "0123456789abcdef" * 2
 
@@ -31,7 +31,8 @@ def test_addresses(given: str, written: str) -> None:
     (f"s3://bucket/c/{JOB}/chk-17/", JOB),
     (f"file:/c/{JOB}/shared", None),
     ("file:/c/short/chk-17", None),
-    (f"file:/s/counting/{JOB}/savepoint-012345-abc", None),
+    ("file:/s/counting/savepoint-012345-0123456789ab/", JOB[:6]),
+    ("file:/s/savepoint-by-hand", None),
 ])
-def test_a_checkpoint_tells_its_job(address: str, job: str | None) -> None:
-    assert job_of_checkpoint(address) == job
+def test_state_tells_its_job(address: str, job: str | None) -> None:
+    assert job_in(address) == job
