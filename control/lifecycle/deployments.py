@@ -54,8 +54,9 @@ class Wanted:
     job: str
     desired: Desired
     savepoint_every: timedelta | None
-    keep_count: int
-    keep_for: timedelta
+    # None: nobody has said.
+    keep_count: int | None
+    keep_for: timedelta | None
 
 
 class Deployments:
@@ -140,7 +141,8 @@ class Deployments:
         return [Wanted(name, Desired(desired), *rest) for name, desired, *rest in rows]
 
     def schedule(
-        self, job: str, every: timedelta | None, keep_count: int, keep_for: timedelta
+        self, job: str, every: timedelta | None, keep_count: int | None,
+        keep_for: timedelta | None,
     ) -> None:
         """Write down how often a savepoint is taken, and how many are kept for how long."""
         self._book.ask(

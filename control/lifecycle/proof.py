@@ -26,7 +26,8 @@ def lane_of(savepoint: Savepoint) -> Lane:
 
 
 def prove_restore(
-    place: Workplace, savepoint: Savepoint, held: SavepointMetadata, say: Say
+    place: Workplace, savepoint: Savepoint, held: SavepointMetadata, say: Say, *,
+    reason: str = "",
 ) -> None:
     """Start the code that wrote a savepoint from it, until a checkpoint is complete; end it."""
     release = _writer(place, savepoint)
@@ -51,7 +52,8 @@ def prove_restore(
         end_job(place, job)
     place.savepoints.verified(savepoint.number, "restored", held.size)
     place.ledger.tell(savepoint.job, Event.SAVEPOINT_VERIFIED,
-                      f"{savepoint.number}: restored by version {release.version}")
+                      f"{savepoint.number}: restored by version {release.version}",
+                      savepoint=savepoint.number, reason=reason)
 
 
 def _writer(place: Workplace, savepoint: Savepoint) -> Release:

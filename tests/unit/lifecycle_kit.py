@@ -113,14 +113,27 @@ class MemoryLedger(Ledger):
             if row.step is step else row for row in self.rows[operation]
         ]
 
-    def tell(self, job: str, event: Event, detail: str, operation: int | None = None) -> None:
-        self.told.append(EventRow(self._now(), job, operation, event, detail))
+    def history(
+        self, job: str | None, limit: int, kind: Kind | None = None
+    ) -> list[Operation]:
+        found = [one for one in self.operations.values()
+                 if job in {None, one.job} and kind in {None, one.kind}]
+        return found[::-1][:limit]
+
+    def tell(
+        self, job: str, event: Event, detail: str, operation: int | None = None, *,
+        savepoint: int | None = None, reason: str = "",
+    ) -> None:
+        self.told.append(EventRow(self._now(), job, operation, event, detail, "ada", "desk",
+                                  reason, savepoint))
 
     def events(
-        self, job: str | None = None, operation: int | None = None, limit: int = 100
+        self, job: str | None = None, operation: int | None = None, limit: int = 100, *,
+        savepoint: int | None = None, event: Event | None = None,
     ) -> list[EventRow]:
         return [row for row in self.told if job in {None, row.job}
-                and operation in {None, row.operation}][-limit:]
+                and operation in {None, row.operation} and savepoint in {None, row.savepoint}
+                and event in {None, row.event}][-limit:]
 
 
 class MemoryDeployments(Deployments):
@@ -173,10 +186,19 @@ class MemoryDeployments(Deployments):
         return sorted(found, key=lambda one: -one.number)[:limit]
 
     def want(self, job: str, desired: Desired) -> None:
-        self.desired[job] = Wanted(job, desired, None, 5, timedelta(days=14))
+        known = self.desired.get(job, Wanted(job, desired, None, None, None))
+        self.desired[job] = replace(known, desired=desired)
 
     def wanted(self, job: str | None = None) -> list[Wanted]:
         return [one for one in self.desired.values() if job in {None, one.job}]
+
+    def schedule(
+        self, job: str, every: timedelta | None, keep_count: int | None,
+        keep_for: timedelta | None,
+    ) -> None:
+        known = self.desired.get(job, Wanted(job, Desired.STOPPED, None, None, None))
+        self.desired[job] = replace(known, savepoint_every=every, keep_count=keep_count,
+                                    keep_for=keep_for)
 
 
 class MemorySavepoints(Savepoints):
