@@ -111,7 +111,8 @@ def _schemas(_plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
         return [Check("schemas", Verdict.BAD, "the registry does not answer", "Is it up?")]
     if facts.missing_schemas:
         return [Check("schemas", Verdict.BAD,
-                      f"not registered as here: {', '.join(facts.missing_schemas)}",
+                      "not registered as this version has them:"
+                      f" {', '.join(facts.missing_schemas)}",
                       "`sluice schema check`, then `sluice schema register`.")]
     return [Check("schemas", Verdict.GOOD, f"{len(spec.schemas)} registered")]
 
