@@ -24,7 +24,6 @@ from control.settings import Settings
 from control.stack.context import open_stack
 from jobs.spec import spec_from_json
 
-_MOST = 100_000
 _STYLES = {"there": "green", "pending": "yellow", "failed": "red", "lost": "red",
            "disposed": "dim"}
 _DISPOSED = {
@@ -75,16 +74,17 @@ def list_savepoints(
     """List savepoints, the newest first."""
     with open_desk(settings) as desk:
         found = desk.place.savepoints.all(name, limit, there_only=not everything)
-        versions = {one.flink_job: one.release.version
-                    for one in desk.place.deployments.all(name, _MOST)}
+        # Several of one Flink job are of one version.
+        writers = {one.flink_job: one for one in found}
+        versions = {job: _version(desk, one) for job, one in writers.items()}
     if as_json:
-        print_json([_as_json(one, versions.get(one.flink_job)) for one in found])
+        print_json([_as_json(one, versions[one.flink_job]) for one in found])
         return
     now = datetime.now(UTC)
     print_table(
         ("number", "job", "version", "state", "age", "bytes", "origin", "deployment", "verified",
          "path"),
-        [(str(one.number), one.job, versions.get(one.flink_job, ""),
+        [(str(one.number), one.job, versions[one.flink_job] or "",
           f"[{_STYLES[one.state]}]{one.state}[/]",
           duration((now - one.begun_at).total_seconds()),
           f"{one.size:,}" if one.size is not None else "", one.origin.value,

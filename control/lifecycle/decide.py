@@ -56,7 +56,8 @@ def decide_deploy(
     note = ""
     last = last_state(place, release.job)
     if wish.fresh:
-        note = f"the state in {last.path} is given up" if last.path else ""
+        note = (f"the state in {last.path} is given up" if last.path
+                else f"its state is given up: {last.why}" if last.ran else "")
     elif path is None:
         if last.ran and last.path is None:
             message = f"{release.job} ran before as deployment {last.deployment}: {last.why}."

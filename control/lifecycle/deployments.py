@@ -108,6 +108,10 @@ class Deployments:
         """Return the deployment that was started as this Flink job."""
         return self._one("flink_job = %s", [flink_job])
 
+    def begun_as(self, beginning: str) -> list[Deployment]:
+        """Return the last two deployments whose Flink job's id begins so."""
+        return self._many("flink_job LIKE %s", [f"{beginning}%"], 2)
+
     def live(self, job: str) -> Deployment | None:
         """Return the deployment that runs, as far as is known."""
         return self._one("job = %s AND state = 'live'", [job])

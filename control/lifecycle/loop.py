@@ -151,7 +151,7 @@ def _to_prune(desk: Desk, job: str) -> list[Savepoint]:
     [wanted] = place.deployments.wanted(job)
     return to_prune(
         wanted, place.savepoints.all(job, _MOST, there_only=True),
-        place.deployments.all(job, _MOST), _now(desk),
+        place.deployments.all(job), _now(desk),
     )
 
 

@@ -106,10 +106,6 @@ class Savepoints:
         """Return the savepoint that lies at a path, however that is written."""
         return self._one("path = ANY(%s)", [[path, normal(path)]])
 
-    def newest(self, job: str) -> Savepoint | None:
-        """Return the newest savepoint of a job that is there."""
-        return self._one("job = %s AND state = 'there'", [job])
-
     def of_flink_job(self, flink_job: str) -> list[Savepoint]:
         """Return the last savepoints of one Flink job, the newest first."""
         return self._many("flink_job = %s", [flink_job], 1000)

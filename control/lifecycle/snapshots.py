@@ -37,14 +37,14 @@ def take_savepoint(
             lambda: found if (found := flink.outcome(flink_job, trigger)).is_over else None,
         )
     except SluiceError as error:
-        _failed(place, job, number, trigger, error.message)
+        _failed(place, job, number, trigger, error.message, reason)
         if isinstance(error, FlinkUnknownError):
             message = f"The JobManager was started anew while it took the savepoint of {job}."
             raise SluiceError(message, "Try again; the job runs on.") from error
         raise
     if outcome.path is None:
         why = reason_of(outcome.failure or "")
-        _failed(place, job, number, trigger, why)
+        _failed(place, job, number, trigger, why, reason)
         message = f"The savepoint of {job} failed: {why}"
         raise SluiceError(message, "The job runs on. Mend the cause and try again.")
     size = place.eyes.savepoint_size(flink_job, outcome.path)
@@ -78,9 +78,11 @@ def settle_pending(place: Workplace, job: str) -> None:
             place.savepoints.fail(trigger, reason_of(outcome.failure or ""))
 
 
-def _failed(place: Workplace, job: str, number: int, trigger: str, why: str) -> None:
+def _failed(
+    place: Workplace, job: str, number: int, trigger: str, why: str, reason: str
+) -> None:
     place.savepoints.fail(trigger, why)
-    place.ledger.tell(job, Event.SAVEPOINT_FAILED, why, savepoint=number)
+    place.ledger.tell(job, Event.SAVEPOINT_FAILED, why, savepoint=number, reason=reason)
 
 
 def verify_savepoint(
@@ -141,7 +143,7 @@ def _lost(place: Workplace, savepoint: Savepoint, detail: str, reason: str = "")
 def needed_by(place: Workplace, savepoint: Savepoint) -> str | None:
     """Return who needs a savepoint, or None when it can be deleted."""
     kept = spared(place.savepoints.all(savepoint.job, _MOST, there_only=True),
-                  place.deployments.all(savepoint.job, _MOST))
+                  place.deployments.all(savepoint.job, 1000))
     if savepoint.number in kept:
         return kept[savepoint.number]
     operation = place.ledger.unfinished(savepoint.job)
@@ -166,7 +168,7 @@ def dispose_savepoint(
     user = needed_by(place, savepoint)
     if user is not None:
         message = f"Savepoint {number} of {savepoint.job} is needed: {user}."
-        raise RefusedError(message, "Take another one first, or finish what needs it.")
+        raise RefusedError(message, "Take or verify another one first, or finish what needs it.")
     flink = place.eyes.flink
     trigger = place.eyes.patiently(lambda: flink.dispose(path))
     try:

@@ -19,7 +19,6 @@ from control.lifecycle.workplace import CHECKPOINTS, Workplace
 from control.savepoint_metadata import local_path
 
 _GOOD = frozenset({DeploymentState.LIVE, DeploymentState.ENDED})
-_MOST = 100_000
 _NEVER_THERE = frozenset({SavepointState.PENDING, SavepointState.FAILED})
 
 
@@ -80,8 +79,7 @@ def writer_at(place: Workplace, path: str) -> Deployment | None:
         return writer_of(place, savepoint)
     # What Flink kept, or somebody took by other means, is no row of ours, but bears its job's name.
     name = job_in(path)
-    found = [one for one in place.deployments.all(None, _MOST) if one.flink_job.startswith(name)] \
-        if name else []
+    found = place.deployments.begun_as(name) if name is not None else []
     return found[0] if len(found) == 1 else None
 
 

@@ -121,6 +121,8 @@ def test_deployments(book: Book) -> None:
     assert live.release == RELEASE.at(3)
     assert live.graph == {"mode": "thread", "operators": []}
     assert deployments.of_flink_job("1" * 32) == deployments.get(first)
+    assert deployments.begun_as("111") == [deployments.get(first)]
+    assert deployments.begun_as("3") == []
     good = deployments.last_good("counting", second)
     assert good is not None
     assert good.number == first
@@ -170,9 +172,7 @@ def test_savepoints(book: Book) -> None:
     assert [one.number for one in savepoints.of_flink_job("1" * 32)] == [kept, failed, number]
     assert savepoints.of_flink_job("2" * 32) == []
     savepoints.set_state(kept, SavepointState.LOST, "gone")
-    newest = savepoints.newest("counting")
-    assert newest is not None
-    assert newest.number == number
+    assert [one.number for one in savepoints.all("counting", there_only=True)] == [number]
 
 
 def test_a_job_is_held_by_one(dsn: SecretStr) -> None:

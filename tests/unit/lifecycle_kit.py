@@ -173,6 +173,9 @@ class MemoryDeployments(Deployments):
     def of_flink_job(self, flink_job: str) -> Deployment | None:
         return next((one for one in self.rows.values() if one.flink_job == flink_job), None)
 
+    def begun_as(self, beginning: str) -> list[Deployment]:
+        return [one for one in self.all() if one.flink_job.startswith(beginning)][:2]
+
     def live(self, job: str) -> Deployment | None:
         return next((one for one in self.all(job) if one.state is DeploymentState.LIVE), None)
 
@@ -269,9 +272,6 @@ class MemorySavepoints(Savepoints):
 
     def of_flink_job(self, flink_job: str) -> list[Savepoint]:
         return [one for one in self.all(None, 1000) if one.flink_job == flink_job]
-
-    def newest(self, job: str) -> Savepoint | None:
-        return next(iter(self.all(job, there_only=True)), None)
 
     def all(
         self, job: str | None = None, limit: int = 100, *, there_only: bool = False
