@@ -47,6 +47,8 @@ class Checkpoint:
     size: int
     duration_ms: int
     is_savepoint: bool
+    # Whether it is the savepoint that the job was stopped with.
+    ends_job: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,5 +130,5 @@ def _read_checkpoint(entry: Mapping[str, Any] | None) -> Checkpoint | None:
     return Checkpoint(
         int(entry["id"]), str(entry["external_path"]), int(entry["latest_ack_timestamp"]),
         int(entry["state_size"]), int(entry["end_to_end_duration"]),
-        bool(entry.get("is_savepoint")),
+        bool(entry.get("is_savepoint")), entry.get("checkpoint_type") == "SYNC_SAVEPOINT",
     )

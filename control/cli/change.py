@@ -56,6 +56,8 @@ def change_options(command: F) -> F:
         click.option("--yes", is_flag=True, help="Ask nothing."),
         click.option("--allow-dropped", is_flag=True,
                      help="Give up state that has no place in the new version."),
+        click.option("--allow-unknown", is_flag=True,
+                     help="Go on from state although nobody knows which code wrote it."),
         click.option("--watch", "watch_seconds", type=click.FloatRange(min=0), default=None,
                      help="Seconds that the new version is watched; default: the job's policy."),
         json_option,
@@ -325,5 +327,6 @@ def _wish(options: dict[str, Any]) -> Wish:
         how=How(strategy) if strategy in list(How) else How.SAVEPOINT,
         start_from=options.get("savepoint"), fresh=bool(options.get("fresh")),
         allow_dropped=bool(options["allow_dropped"]),
+        allow_unknown=bool(options["allow_unknown"]),
         watch_seconds=options["watch_seconds"], max_age_seconds=options.get("max_age"),
     )

@@ -27,9 +27,10 @@ def control() -> None:
 def run(settings: Settings, *, seconds: float, once: bool) -> None:
     """Restart failed jobs, take and delete savepoints as scheduled, until it is stopped.
 
-    A job that failed goes on from its last good state, three times an hour at most. Savepoints
-    whose files are gone are marked. Archives of code that no deployment needs are deleted after a
-    week. Two of these do not get in each other's way.
+    A job that failed goes on from the newest state that it left, three times an hour at most; where
+    nobody can tell which that is, it is left to a person. Savepoints whose files are gone are
+    marked. Archives of code that no deployment needs are deleted after a week. Two of these do not
+    get in each other's way.
     """
     cleared = -_CLEAR_SECONDS
     while True:

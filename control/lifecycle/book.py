@@ -110,9 +110,13 @@ class Book:
 
 
 def _require_tables(connection: Connection) -> None:
-    row = connection.execute("SELECT to_regclass('control.operations')").fetchone()
-    if row is None or row[0] is None:
-        message = "The database has no tables for the control plane."
+    # The newest of what the statements of this version name.
+    row = connection.execute(
+        "SELECT 1 FROM information_schema.columns WHERE table_schema = 'control'"
+        " AND table_name = 'job_events' AND column_name = 'savepoint'"
+    ).fetchone()
+    if row is None:
+        message = "The database lacks tables for the control plane, or has those of an older one."
         raise SluiceError(message, "Run `sluice db migrate`.")
 
 

@@ -25,6 +25,7 @@ class Wish:
     start_from: str | None = None
     fresh: bool = False
     allow_dropped: bool = False
+    allow_unknown: bool = False
     watch_seconds: float | None = None
     give_up_seconds: float | None = None
     max_age_seconds: float | None = None
@@ -59,16 +60,14 @@ def decide_deploy(
         note = given_up(place, release.job)
     elif path is None:
         if last.ran and last.path is None:
-            message = (f"{release.job} ran before as deployment {last.deployment}, and no state"
-                       " of it is known.")
+            message = f"{release.job} ran before as deployment {last.deployment}: {last.why}."
             raise RefusedError(
                 message, "Say where it is: --from PATH. Or begin without state: --fresh."
             )
         path = last.path
         _refuse_drained(place, release.job, path)
     return Plan(
-        Kind.DEPLOY, release, new_id(), Suspend(How.NOTHING),
-        Restore(path=path, allow_dropped=wish.allow_dropped),
+        Kind.DEPLOY, release, new_id(), Suspend(How.NOTHING), _restore(wish, path),
         _watch(release, 0.0, wish, short=True), None, note,
     )
 
@@ -99,7 +98,7 @@ def decide_change(
         trial = Trial(new_id(), wish.trial_seconds, wish.allow_difference)
     return Plan(
         kind, release, new_id(), Suspend(wish.how, live.id, age),
-        Restore(suspended=True, allow_dropped=wish.allow_dropped),
+        replace(_restore(wish, None), suspended=True),
         _watch(release, refused_before, wish), before.number if before else None, trial=trial,
     )
 
@@ -133,8 +132,7 @@ def decide_rollback(
                    " of its own state nothing is left.")
         raise RefusedError(message, "`sluice savepoint list` shows what there is: --from PATH.")
     return replace(
-        plan, restore=Restore(path=path, allow_dropped=wish.allow_dropped),
-        note=warning + _processed_again(place, target, path),
+        plan, restore=_restore(wish, path), note=warning + _processed_again(place, target, path)
     )
 
 
@@ -142,9 +140,13 @@ def _after_the_end(place: Workplace, release: Release, wish: Wish) -> Plan:
     """Decide how to start an earlier version of a job that does not run any more."""
     path = last_state(place, release.job).path
     return Plan(
-        Kind.ROLLBACK, release, new_id(), Suspend(How.NOTHING),
-        Restore(path=path, allow_dropped=wish.allow_dropped), _watch(release, 0.0, wish),
+        Kind.ROLLBACK, release, new_id(), Suspend(How.NOTHING), _restore(wish, path),
+        _watch(release, 0.0, wish),
     )
+
+
+def _restore(wish: Wish, path: str | None) -> Restore:
+    return Restore(path=path, allow_dropped=wish.allow_dropped, allow_unknown=wish.allow_unknown)
 
 
 def _address(place: Workplace, job: str, given: str | None) -> str | None:

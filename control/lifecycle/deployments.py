@@ -54,8 +54,9 @@ class Wanted:
     job: str
     desired: Desired
     savepoint_every: timedelta | None
-    keep_count: int
-    keep_for: timedelta
+    # None: nobody has said.
+    keep_count: int | None
+    keep_for: timedelta | None
 
 
 class Deployments:
@@ -107,6 +108,10 @@ class Deployments:
         """Return the deployment that was started as this Flink job."""
         return self._one("flink_job = %s", [flink_job])
 
+    def begun_as(self, beginning: str) -> list[Deployment]:
+        """Return the last two deployments whose Flink job's id begins so."""
+        return self._many("flink_job LIKE %s", [f"{beginning}%"], 2)
+
     def live(self, job: str) -> Deployment | None:
         """Return the deployment that runs, as far as is known."""
         return self._one("job = %s AND state = 'live'", [job])
@@ -140,7 +145,8 @@ class Deployments:
         return [Wanted(name, Desired(desired), *rest) for name, desired, *rest in rows]
 
     def schedule(
-        self, job: str, every: timedelta | None, keep_count: int, keep_for: timedelta
+        self, job: str, every: timedelta | None, keep_count: int | None,
+        keep_for: timedelta | None,
     ) -> None:
         """Write down how often a savepoint is taken, and how many are kept for how long."""
         self._book.ask(

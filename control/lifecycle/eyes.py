@@ -1,5 +1,6 @@
 """Looking at jobs: an observer that waits while Flink is away, and never acts."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.1
 # A JobManager that has just come back may not have found its jobs yet.
 _UNKNOWN_SECONDS = 5.0
+_REFRESH = "web.refresh-interval"
+_REFRESH_DEFAULT = "3000"
+_LONGEST_REFRESH = 10.0
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,11 @@ class Eyes:
 
     def __init__(
         self, flink: FlinkClient, clock: Clock, patience_seconds: float = 120,
-        refresh_seconds: float = 3.0,
     ) -> None:
         self.flink = flink
         self._clock = clock
         self._patience = patience_seconds
-        # For so long Flink gives the same answers about a job (`web.refresh-interval`).
-        self._refresh = refresh_seconds
+        self._settings: Mapping[str, str] | None = None
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask again while Flink is away, a JobManager that starts again for instance."""
@@ -73,6 +76,13 @@ class Eyes:
                 if self._clock.now() > deadline:
                     raise
                 self._clock.sleep(0.5)
+
+    def settings(self) -> Mapping[str, str]:
+        """Return Flink's own settings: asked when somebody needs them, then remembered."""
+        if self._settings is None:
+            # Nobody may take "it did not answer" for "it has none": state is found by these.
+            self._settings = self.patiently(self.flink.cluster_settings)
+        return self._settings
 
     def state(self, job: str) -> str | None:
         """Return a job's state; None when Flink does not know it."""
@@ -104,7 +114,7 @@ class Eyes:
     def final_checkpoints(self, job: str) -> Checkpoints:
         """Return the checkpoints of a job that is over: none of its last seconds is missing."""
         # Flink may have kept an answer from before the end.
-        self._clock.sleep(self._refresh + 0.2)
+        self._clock.sleep(self._refresh() + 0.2)
         return self.patiently(lambda: self.flink.checkpoints(job))
 
     def savepoint_size(self, job: str, path: str) -> int | None:
@@ -116,12 +126,16 @@ class Eyes:
 
     def exception(self, job: str) -> str | None:
         """Return why a job has just failed, as soon as Flink tells."""
-        deadline = self._clock.now() + self._refresh + 1
+        deadline = self._clock.now() + self._refresh() + 1
         while True:
             found = self.patiently(lambda: _or_none(partial(self.flink.last_exception, job)))
             if found is not None or self._clock.now() > deadline:
                 return found
             self._clock.sleep(_POLL_SECONDS)
+
+    def _refresh(self) -> float:
+        """Return for how many seconds Flink gives the same answers about a job."""
+        return _seconds(self.settings().get(_REFRESH, _REFRESH_DEFAULT))
 
     def wait_until_over(self, job: str, seconds: float) -> str | None:
         """Wait until a job has ended, or is unknown for a while; return how it ended."""
@@ -204,3 +218,9 @@ def _or_none(ask: Callable[[], T]) -> T | None:
         raise
     except SluiceError:
         return None
+
+
+def _seconds(text: str) -> float:
+    """Read a duration as Flink writes it: 3000, 3000 ms, 3 s."""
+    found = re.fullmatch(r"(\d+)\s*(ms|s|min)?", text.strip())
+    return int(found[1]) * _UNITS[found[2] or "ms"] if found else _LONGEST_REFRESH

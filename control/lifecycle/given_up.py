@@ -11,11 +11,12 @@ from jobs.spec import spec_from_json
 def given_up(place: Workplace, job: str) -> str:
     """Say which state is given up: where it lies, how large and old it is, and what it holds."""
     last = last_state(place, job)
-    newest = place.savepoints.newest(job)
+    newest = next(iter(place.savepoints.all(job, there_only=True)), None)
     path = last.path or (newest.path if newest is not None else None)
     if path is None:
-        ran = f"it ran before as deployment {last.deployment}, but " if last.ran else ""
-        return f"{ran}no earlier state is known"
+        if last.ran:
+            return f"the state of deployment {last.deployment} is given up: {last.why}"
+        return "no earlier state is known"
     savepoint = place.savepoints.at(path)
     size = (f"{savepoint.size:,} bytes" if savepoint is not None and savepoint.size is not None
             else "of unknown size")

@@ -14,9 +14,14 @@ from control.errors import RefusedError
 from control.lifecycle.book import Book, as_json
 from control.lifecycle.words import Event, Kind, OperationState, Step
 
-# An event of a job: its name, the operation, what happened, in words.
+# An event of an operation, which has the person and the reason: its job's name, the operation, what
+# happened, in words.
 TELL = "INSERT INTO control.job_events (job, operation, kind, detail) VALUES (%s, %s, %s, %s)"
 
+_TELL_ALL = (
+    "INSERT INTO control.job_events (job, operation, kind, detail, person, host, reason,"
+    " savepoint) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+)
 _COLUMNS = "number, job, kind, state, plan, person, host, reason, outcome, begun_at, ended_at"
 
 
@@ -64,6 +69,17 @@ class EventRow:
     operation: int | None
     event: Event
     detail: str
+    # Who did it, from where, and why.
+    person: str = ""
+    host: str = ""
+    reason: str = ""
+    # What it happened to.
+    savepoint: int | None = None
+
+    @property
+    def who(self) -> str:
+        """Who did it, and from where, as far as that was written down."""
+        return f"{self.person}@{self.host}" if self.person else ""
 
 
 class Steps(Protocol):
@@ -189,23 +205,32 @@ class Ledger:
             ["done" if good else "failed", as_json(result), operation, step.value],
         )
 
-    def tell(self, job: str, event: Event, detail: str, operation: int | None = None) -> None:
-        """Write down that something happened."""
-        self._book.ask(TELL, [job, operation, event.value, detail])
+    def tell(
+        self, job: str, event: Event, detail: str, operation: int | None = None, *,
+        savepoint: int | None = None, reason: str = "",
+    ) -> None:
+        """Write down that something happened, and who did it."""
+        self._book.ask(_TELL_ALL, [job, operation, event.value, detail, person(),
+                                   socket.gethostname(), reason, savepoint])
 
     def events(
-        self, job: str | None = None, operation: int | None = None, limit: int = 100
+        self, job: str | None = None, operation: int | None = None, limit: int = 100, *,
+        savepoint: int | None = None, event: Event | None = None,
     ) -> list[EventRow]:
-        """Return what happened, the oldest first."""
+        """Return the last things that happened, the oldest first."""
         rows = self._book.ask(
-            "SELECT at, job, operation, kind, detail FROM control.job_events"
+            "SELECT at, job, operation, kind, detail, person, host, reason, savepoint"
+            " FROM control.job_events"
             " WHERE (%(job)s::text IS NULL OR job = %(job)s)"
             " AND (%(operation)s::bigint IS NULL OR operation = %(operation)s)"
+            " AND (%(savepoint)s::bigint IS NULL OR savepoint = %(savepoint)s)"
+            " AND (%(kind)s::text IS NULL OR kind = %(kind)s)"
             " ORDER BY number DESC LIMIT %(limit)s",
-            {"job": job, "operation": operation, "limit": limit},
+            {"job": job, "operation": operation, "savepoint": savepoint,
+             "kind": event.value if event else None, "limit": limit},
         )
-        return [EventRow(at, name, number, Event(kind), detail)
-                for at, name, number, kind, detail in reversed(rows)]
+        return [EventRow(at, name, number, Event(kind), *rest)
+                for at, name, number, kind, *rest in reversed(rows)]
 
 
 def busy(other: Operation | None, job: str) -> RefusedError:

@@ -7,9 +7,12 @@ from kafka.errors import KafkaError
 from control.database import connect
 from control.errors import SluiceError
 from control.kafka import admin_client
+from control.lifecycle.deployments import Release
 from control.lifecycle.graph import Graph, graph_from_json
 from control.lifecycle.plan import Plan
 from control.lifecycle.preflight import Facts
+from control.lifecycle.releases import archive_store, code_folder, unpacked
+from control.lifecycle.states import writer_at
 from control.lifecycle.workplace import Workplace
 from control.registry import RegistryClient
 from control.savepoint_metadata import OperatorState, read_metadata
@@ -31,7 +34,7 @@ def gather(settings: Settings, place: Workplace, plan: Plan, graph: Graph) -> Fa
         free_slots=cluster.free_slots,
         slots_given_back=_slots(place, running),
         missing_topics=_missing_topics(settings, spec),
-        missing_schemas=_missing_schemas(settings, spec),
+        missing_schemas=_missing_schemas(settings, plan.release, spec),
         migration=_migration(settings),
         graph=graph,
         state=state,
@@ -56,9 +59,7 @@ def _state(
             return _of_graph(known), _spec(wrote)
         path = newest.path
     elif path is not None:
-        savepoint = place.savepoints.at(path)
-        wrote = (place.deployments.get(savepoint.deployment)
-                 if savepoint and savepoint.deployment else None)
+        wrote = writer_at(place, path)
     else:
         return None, None
     context = open_stack(settings).context
@@ -105,11 +106,16 @@ def _missing_topics(settings: Settings, spec: JobSpec) -> tuple[str, ...] | None
     return tuple(name for name in spec.topics if name not in there)
 
 
-def _missing_schemas(settings: Settings, spec: JobSpec) -> tuple[str, ...] | None:
+def _missing_schemas(
+    settings: Settings, release: Release, spec: JobSpec
+) -> tuple[str, ...] | None:
     if not spec.schemas:
         return ()
+    # Those that this code has: an older version needs no newer ones than it knows.
+    code = unpacked(archive_store(settings), release.archive, code_folder(settings))
     newest = {
-        family.subject: family.versions[-1].schema for family in read_families(settings.schemas)
+        family.subject: family.versions[-1].schema
+        for family in read_families(code / "schemas") if family.versions
     }
     try:
         with RegistryClient(settings.registry_url) as registry:

@@ -36,6 +36,13 @@ class Restore:
     suspended: bool = False
     path: str | None = None
     allow_dropped: bool = False
+    # Also where nobody knows what wrote it.
+    allow_unknown: bool = False
+
+    @property
+    def has_state(self) -> bool:
+        """Whether it begins with any."""
+        return self.suspended or self.path is not None
 
 
 @dataclass(frozen=True)

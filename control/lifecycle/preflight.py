@@ -111,7 +111,8 @@ def _schemas(_plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
         return [Check("schemas", Verdict.BAD, "the registry does not answer", "Is it up?")]
     if facts.missing_schemas:
         return [Check("schemas", Verdict.BAD,
-                      f"not registered as here: {', '.join(facts.missing_schemas)}",
+                      "not registered as this version has them:"
+                      f" {', '.join(facts.missing_schemas)}",
                       "`sluice schema check`, then `sluice schema register`.")]
     return [Check("schemas", Verdict.GOOD, f"{len(spec.schemas)} registered")]
 
@@ -145,11 +146,23 @@ def _running(plan: Plan, _spec: JobSpec, facts: Facts) -> Sequence[Check]:
     return [Check("running job", Verdict.GOOD, (facts.job_state or "unknown").lower())]
 
 
-def _mode(_plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
+def _writer(plan: Plan, _spec: JobSpec, facts: Facts) -> Sequence[Check]:
+    if facts.wrote is not None or not plan.restore.has_state:
+        return []
+    found = "which code wrote it is not known: neither its execution mode nor its forms are"
+    if plan.restore.allow_unknown:
+        return [Check("origin of state", Verdict.WARNING, f"{found} compared, as allowed")]
+    return [Check("origin of state", Verdict.BAD, f"{found} known",
+                  "Go on from one that `sluice savepoint list` shows. If this version surely reads"
+                  " this one, allow it: --allow-unknown.")]
+
+
+def _mode(plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
     wrote = facts.wrote
-    if wrote is None or facts.state is None:
-        return [Check("execution mode", Verdict.GOOD, spec.mode)]
-    if wrote.mode != spec.mode:
+    if wrote is None and plan.restore.has_state:
+        # Told by the check of what wrote it.
+        return []
+    if wrote is not None and wrote.mode != spec.mode:
         return [Check(
             "execution mode", Verdict.BAD, f"{wrote.mode} before, {spec.mode} now: the state would"
             " not be found, without an error",
@@ -206,7 +219,7 @@ def _empty(plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
 
 
 def _forms(_plan: Plan, spec: JobSpec, facts: Facts) -> Sequence[Check]:
-    if facts.state is None or facts.wrote is None:
+    if facts.wrote is None:
         return []
     problem = fits(facts.wrote, spec)
     if problem is None:
@@ -228,6 +241,6 @@ def _way_back(plan: Plan, _spec: JobSpec, _facts: Facts) -> Sequence[Check]:
 
 
 _CHECKS: Sequence[Callable[[Plan, JobSpec, Facts], Sequence[Check]]] = (
-    _cluster, _slots, _trial, _topics, _schemas, _migrations, _operations, _running, _mode,
-    _max_parallelism, _dropped, _empty, _forms, _way_back,
+    _cluster, _slots, _trial, _topics, _schemas, _migrations, _operations, _running, _writer,
+    _mode, _max_parallelism, _dropped, _empty, _forms, _way_back,
 )

@@ -10,6 +10,7 @@ from control.lifecycle.graph import Graph
 from control.lifecycle.plan import Watch
 from control.lifecycle.run import Say
 from control.lifecycle.savepoints import Savepoint
+from control.lifecycle.states import writer_of
 from control.lifecycle.suspend import end_job
 from control.lifecycle.watch import watch_for, watch_job
 from control.lifecycle.words import Event
@@ -25,7 +26,8 @@ def lane_of(savepoint: Savepoint) -> Lane:
 
 
 def prove_restore(
-    place: Workplace, savepoint: Savepoint, held: SavepointMetadata, say: Say
+    place: Workplace, savepoint: Savepoint, held: SavepointMetadata, say: Say, *,
+    reason: str = "",
 ) -> None:
     """Start the code that wrote a savepoint from it, until a checkpoint is complete; end it."""
     release = _writer(place, savepoint)
@@ -50,12 +52,12 @@ def prove_restore(
         end_job(place, job)
     place.savepoints.verified(savepoint.number, "restored", held.size)
     place.ledger.tell(savepoint.job, Event.SAVEPOINT_VERIFIED,
-                      f"{savepoint.number}: restored by version {release.version}")
+                      f"{savepoint.number}: restored by version {release.version}",
+                      savepoint=savepoint.number, reason=reason)
 
 
 def _writer(place: Workplace, savepoint: Savepoint) -> Release:
-    deployment = (place.deployments.get(savepoint.deployment) if savepoint.deployment
-                  else place.deployments.of_flink_job(savepoint.flink_job))
+    deployment = writer_of(place, savepoint)
     if deployment is None:
         message = f"Which code wrote savepoint {savepoint.number} is not known."
         raise RefusedError(message, "`sluice savepoint verify` without --restore reads it.")

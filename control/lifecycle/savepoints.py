@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from control.lifecycle.addresses import normal
 from control.lifecycle.book import Book
 from control.lifecycle.words import Origin, SavepointState
 
@@ -102,12 +103,12 @@ class Savepoints:
         return self._one("number = %s", [number])
 
     def at(self, path: str) -> Savepoint | None:
-        """Return the savepoint that lies at a path."""
-        return self._one("path = %s", [path])
+        """Return the savepoint that lies at a path, however that is written."""
+        return self._one("path = ANY(%s)", [[path, normal(path)]])
 
-    def newest(self, job: str) -> Savepoint | None:
-        """Return the newest savepoint of a job that is there."""
-        return self._one("job = %s AND state = 'there'", [job])
+    def of_flink_job(self, flink_job: str) -> list[Savepoint]:
+        """Return the last savepoints of one Flink job, the newest first."""
+        return self._many("flink_job = %s", [flink_job], 1000)
 
     def all(
         self, job: str | None = None, limit: int = 100, *, there_only: bool = False

@@ -143,6 +143,7 @@ class Event(StrEnum):
     SAVEPOINT_DISPOSED = "savepoint-disposed"
     SAVEPOINT_LOST = "savepoint-lost"
     SAVEPOINT_VERIFIED = "savepoint-verified"
+    SCHEDULED = "scheduled"
 
     @property
     def description(self) -> str:
@@ -171,6 +172,7 @@ _EVENTS = {
     Event.SAVEPOINT_DISPOSED: "a savepoint was deleted",
     Event.SAVEPOINT_LOST: "a savepoint's files are gone",
     Event.SAVEPOINT_VERIFIED: "a savepoint was proven to be readable, or restorable",
+    Event.SCHEDULED: "how often savepoints are taken, or which are kept, was changed",
 }
 
 

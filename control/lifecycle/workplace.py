@@ -14,6 +14,9 @@ from control.lifecycle.savepoints import Savepoints
 from control.savepoint_metadata import local_path
 from jobs.lane import LIVE, Lane
 
+_SAVEPOINTS = "execution.checkpointing.savepoint-dir"
+CHECKPOINTS = "execution.checkpointing.dir"
+
 
 def kept_in(folder: str | None) -> str | None:
     """Return the savepoint in a folder that is a trigger's own, where this machine can look."""
@@ -54,15 +57,21 @@ class Workplace:
     clients: Clients
     lanes: Lanes
     clock: Clock
-    # Where Flink is told to put a job's savepoints; None: where its own settings say.
-    savepoint_folder: str | None = None
-    # Where Flink keeps checkpoints.
-    checkpoint_folder: str | None = None
     # Finds a savepoint that Flink has forgotten.
     find_kept: Callable[[str | None], str | None] = kept_in
     # Tells, before something is done that cannot be undone, that nobody else operates the job.
     guard: Guard = field(default_factory=NobodyElse)
     _prepared: dict[str, Prepared] = field(default_factory=dict)
+
+    @property
+    def savepoint_folder(self) -> str | None:
+        """Where a job's savepoints are put; None where the cluster has no folder for them."""
+        return self.eyes.settings().get(_SAVEPOINTS)
+
+    @property
+    def checkpoint_folder(self) -> str | None:
+        """Where Flink keeps checkpoints; None where it keeps them in its memory."""
+        return self.eyes.settings().get(CHECKPOINTS)
 
     def prepare(self, release: Release, flink_job: str, lane: Lane = LIVE) -> Prepared:
         """Return the client that will start a release under an id; begun only once."""

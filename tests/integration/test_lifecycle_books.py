@@ -1,12 +1,13 @@
 """The control plane's tables on both kinds of server: written, read, and asked twice."""
 
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
 
-from control.database import connect
+from control.database import connect, person
 from control.errors import RefusedError
 from control.lifecycle.book import Book
 from control.lifecycle.deployments import Deployments, Release
@@ -96,6 +97,13 @@ def test_events(book: Book) -> None:
     ledger.tell("counting", Event.HEALTHY, "second")
     assert [row.detail for row in ledger.events("counting")] == ["first", "second"]
     assert [row.event for row in ledger.events(operation=number)] == [Event.STARTED]
+    taken = Savepoints(book).begin("counting", "1" * 32, "t1", Origin.MANUAL, None)
+    ledger.tell("counting", Event.SAVEPOINT_TAKEN, "third", savepoint=taken, reason="because")
+    [row] = ledger.events(savepoint=taken)
+    assert (row.detail, row.reason, row.savepoint) == ("third", "because", taken)
+    assert row.who == f"{person()}@{socket.gethostname()}"
+    assert ledger.events("counting", event=Event.SAVEPOINT_TAKEN) == [row]
+    assert [row.detail for row in ledger.events("counting", limit=2)] == ["second", "third"]
 
 
 def test_deployments(book: Book) -> None:
@@ -113,6 +121,8 @@ def test_deployments(book: Book) -> None:
     assert live.release == RELEASE.at(3)
     assert live.graph == {"mode": "thread", "operators": []}
     assert deployments.of_flink_job("1" * 32) == deployments.get(first)
+    assert deployments.begun_as("111") == [deployments.get(first)]
+    assert deployments.begun_as("3") == []
     good = deployments.last_good("counting", second)
     assert good is not None
     assert good.number == first
@@ -126,6 +136,8 @@ def test_deployments(book: Book) -> None:
 def test_what_is_wanted(book: Book) -> None:
     deployments = Deployments(book)
     deployments.want("counting", Desired.RUNNING)
+    [wanted] = deployments.wanted("counting")
+    assert (wanted.savepoint_every, wanted.keep_count, wanted.keep_for) == (None, None, None)
     deployments.schedule("counting", timedelta(minutes=5), 3, timedelta(days=2))
     deployments.want("counting", Desired.STOPPED)
     [wanted] = deployments.wanted("counting")
@@ -156,10 +168,11 @@ def test_savepoints(book: Book) -> None:
     first = savepoints.at("file:/a")
     assert first is not None
     assert (first.size, first.verified) == (12, "read")
+    assert savepoints.at("file:///a/") == first
+    assert [one.number for one in savepoints.of_flink_job("1" * 32)] == [kept, failed, number]
+    assert savepoints.of_flink_job("2" * 32) == []
     savepoints.set_state(kept, SavepointState.LOST, "gone")
-    newest = savepoints.newest("counting")
-    assert newest is not None
-    assert newest.number == number
+    assert [one.number for one in savepoints.all("counting", there_only=True)] == [number]
 
 
 def test_a_job_is_held_by_one(dsn: SecretStr) -> None:

@@ -116,7 +116,11 @@ def test_savepoints(workbench: Workbench) -> None:
     refused = workbench.run("savepoint", "dispose", str(second["number"]))
     assert refused.returncode == 3
     assert "newest" in refused.stderr
-    workbench.ok("savepoint", "dispose", str(first["number"]))
+    refused = workbench.run("savepoint", "dispose", str(first["number"]))
+    assert refused.returncode == 3
+    assert "verified" in refused.stderr
+    workbench.ok("savepoint", "verify", str(second["number"]))
+    workbench.ok("savepoint", "dispose", str(first["number"]), "--reason", "a test")
     assert not _folder(first["path"]).exists()
 
     shutil.rmtree(_folder(second["path"]))

@@ -8,6 +8,7 @@ from typing import Any
 from control.errors import SluiceError
 from control.flink import FlinkClient
 from control.lanes.findings import OutputFindings
+from control.lifecycle.addresses import normal as normal_address
 from control.lifecycle.change import Change
 from control.lifecycle.decide import Wish, decide_change, decide_deploy
 from control.lifecycle.deployments import Deployment, Deployments, Release, Wanted
@@ -119,14 +120,20 @@ class MemoryLedger(Ledger):
             if row.step is step else row for row in self.rows[operation]
         ]
 
-    def tell(self, job: str, event: Event, detail: str, operation: int | None = None) -> None:
-        self.told.append(EventRow(self._now(), job, operation, event, detail))
+    def tell(
+        self, job: str, event: Event, detail: str, operation: int | None = None, *,
+        savepoint: int | None = None, reason: str = "",
+    ) -> None:
+        self.told.append(EventRow(self._now(), job, operation, event, detail, "ada", "desk",
+                                  reason, savepoint))
 
     def events(
-        self, job: str | None = None, operation: int | None = None, limit: int = 100
+        self, job: str | None = None, operation: int | None = None, limit: int = 100, *,
+        savepoint: int | None = None, event: Event | None = None,
     ) -> list[EventRow]:
         return [row for row in self.told if job in {None, row.job}
-                and operation in {None, row.operation}][-limit:]
+                and operation in {None, row.operation} and savepoint in {None, row.savepoint}
+                and event in {None, row.event}][-limit:]
 
 
 class MemoryDeployments(Deployments):
@@ -166,6 +173,9 @@ class MemoryDeployments(Deployments):
     def of_flink_job(self, flink_job: str) -> Deployment | None:
         return next((one for one in self.rows.values() if one.flink_job == flink_job), None)
 
+    def begun_as(self, beginning: str) -> list[Deployment]:
+        return [one for one in self.all() if one.flink_job.startswith(beginning)][:2]
+
     def live(self, job: str) -> Deployment | None:
         return next((one for one in self.all(job) if one.state is DeploymentState.LIVE), None)
 
@@ -179,10 +189,19 @@ class MemoryDeployments(Deployments):
         return sorted(found, key=lambda one: -one.number)[:limit]
 
     def want(self, job: str, desired: Desired) -> None:
-        self.desired[job] = Wanted(job, desired, None, 5, timedelta(days=14))
+        known = self.desired.get(job, Wanted(job, desired, None, None, None))
+        self.desired[job] = replace(known, desired=desired)
 
     def wanted(self, job: str | None = None) -> list[Wanted]:
         return [one for one in self.desired.values() if job in {None, one.job}]
+
+    def schedule(
+        self, job: str, every: timedelta | None, keep_count: int | None,
+        keep_for: timedelta | None,
+    ) -> None:
+        known = self.desired.get(job, Wanted(job, Desired.STOPPED, None, None, None))
+        self.desired[job] = replace(known, savepoint_every=every, keep_count=keep_count,
+                                    keep_for=keep_for)
 
 
 class MemorySavepoints(Savepoints):
@@ -249,10 +268,11 @@ class MemorySavepoints(Savepoints):
         return self.rows.get(number)
 
     def at(self, path: str) -> Savepoint | None:
-        return next((one for one in self.rows.values() if one.path == path), None)
+        written = {path, normal_address(path)}
+        return next((one for one in self.rows.values() if one.path in written), None)
 
-    def newest(self, job: str) -> Savepoint | None:
-        return next(iter(self.all(job, there_only=True)), None)
+    def of_flink_job(self, flink_job: str) -> list[Savepoint]:
+        return [one for one in self.all(None, 1000) if one.flink_job == flink_job]
 
     def all(
         self, job: str | None = None, limit: int = 100, *, there_only: bool = False
@@ -348,6 +368,10 @@ class Plane:
         self.flink = FakeFlink(self.clock)
         self.flink.forbid_two = True
         self.flink.highly_available = True
+        self.flink.settings |= {
+            "execution.checkpointing.savepoint-dir": self.flink.savepoint_folder,
+            "execution.checkpointing.dir": self.flink.checkpoint_folder,
+        }
         self.clients = FakeClients(self.flink)
         self.lanes = FakeLanes()
         self.ledger = MemoryLedger(self.clock)
@@ -367,7 +391,7 @@ class Plane:
         client = FlinkClient("http://flink", transport=self.flink)
         return Workplace(
             self.ledger, self.deployments, self.savepoints, Eyes(client, self.clock),
-            self.clients, self.lanes, self.clock, "file:///savepoints", None, self._find_kept,
+            self.clients, self.lanes, self.clock, self._find_kept,
         )
 
     def _find_kept(self, folder: str | None) -> str | None:

@@ -77,6 +77,36 @@ def test_schemas_and_migrations() -> None:
     assert list(checks) == ["schemas", "migrations"]
 
 
+@pytest.mark.parametrize("restore", [Restore(suspended=True), Restore(path="file:/s")])
+@pytest.mark.parametrize("held", [tuple(map(state, UIDS)), None])
+def test_state_of_unknown_code_must_be_allowed(
+    restore: Restore, held: tuple[OperatorState, ...] | None
+) -> None:
+    unknown = facts(wrote=None, state=held)
+    checks = bad(preflight(plan(restore=restore), unknown))
+    assert list(checks) == ["origin of state"]
+    assert "--allow-unknown" in checks["origin of state"].way_out
+    allowed = preflight(plan(restore=replace(restore, allow_unknown=True)), unknown)
+    assert not bad(allowed)
+    assert any(check.name == "origin of state" and check.verdict is Verdict.WARNING
+               for check in allowed)
+    assert all(check.name != "execution mode" for check in allowed)
+
+
+def test_without_state_nobody_asks_what_wrote_it() -> None:
+    checks = preflight(plan(restore=Restore()), facts(wrote=None, state=None))
+    assert not bad(checks)
+    assert any(check.name == "execution mode" for check in checks)
+
+
+def test_a_job_without_a_checkpoint_has_a_mode_and_forms() -> None:
+    # It is stopped with a savepoint, which will have both.
+    wrote = replace(SPEC, mode="thread")
+    assert list(bad(preflight(plan(), facts(state=None, wrote=wrote)))) == ["execution mode"]
+    wrote = replace(SPEC, state=(SPEC.state[0], StatePart("count", "count/9", "")))
+    assert list(bad(preflight(plan(), facts(state=None, wrote=wrote)))) == ["forms of state"]
+
+
 def test_state_may_be_dropped_when_told() -> None:
     checks = preflight(plan(restore=Restore(suspended=True, allow_dropped=True)),
                        facts(state=(state("tally"),)))

@@ -7,7 +7,7 @@ import pytest
 from control.errors import RefusedError
 from control.lifecycle.decide import Wish, decide_rollback
 from control.lifecycle.plan import How, Plan
-from control.lifecycle.words import Origin
+from control.lifecycle.words import Origin, SavepointState
 from jobs.spec import JobSpec, StatePart
 from tests.unit.lifecycle_kit import SPEC, Plane
 
@@ -56,7 +56,7 @@ def test_state_that_it_cannot_read_is_left_for_its_own() -> None:
 def test_without_any_state_that_fits_it_is_refused() -> None:
     plane = upgraded(OTHER_FORM)
     for one in plane.savepoints.all("counting"):
-        plane.savepoints.rows.pop(one.number)
+        plane.savepoints.set_state(one.number, SavepointState.DISPOSED)
     with pytest.raises(RefusedError, match="nothing is left"):
         decided(plane)
 

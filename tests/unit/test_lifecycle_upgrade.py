@@ -200,9 +200,11 @@ def test_a_stopped_job_goes_on_from_where_it_stopped(plane: Plane) -> None:
 
 
 def test_a_job_whose_state_is_lost_does_not_begin_without_it_silently(plane: Plane) -> None:
-    plane.flink.cancel(plane.flink.live("counting")[0])
+    job = plane.flink.live("counting")[0]
+    plane.flink.cancel(job)
     plane.wait(5)
-    with pytest.raises(RefusedError, match="no state"):
+    plane.flink.forget(job.id)
+    with pytest.raises(RefusedError, match="cannot be seen from here"):
         plane.deploy()
     plane.deploy(wish=Wish(fresh=True))
     assert plane.flink.live("counting")[0].savepoint is None

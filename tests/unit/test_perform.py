@@ -60,8 +60,7 @@ def test_an_end_is_finished(plane: Plane, how: How, moment: str) -> None:
     assert last_operation(plane).state is OperationState.DONE
     assert plane.deployments.desired["counting"].desired is Desired.STOPPED
     # Whatever moment it was, its state is known, and the next one goes on from there.
-    newest = plane.savepoints.newest("counting")
-    assert newest is not None
+    newest = plane.savepoints.all("counting", there_only=True)[0]
     assert newest.path == plane.flink.newest_state(live.id).path  # type: ignore[union-attr]
     plane.deploy()
     assert plane.flink.live("counting")[0].savepoint == newest.path
