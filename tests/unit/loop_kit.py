@@ -10,7 +10,7 @@ from control.errors import RefusedError
 from control.lifecycle import perform
 from control.lifecycle.loop import look_after
 from control.lifecycle.open import Desk
-from control.lifecycle.words import Desired, Event
+from control.lifecycle.words import Event
 from control.settings import load_settings
 from tests.kit.fake_flink_job import FakeJob
 from tests.unit.lifecycle_kit import Plane
@@ -50,10 +50,6 @@ class LoopPlane(Plane):
             look_after(self.desk, self.said.append)
             self.wait(10)
         return self.said
-
-    def want(self, desired: Desired = Desired.RUNNING) -> None:
-        """Want the job to run."""
-        self.deployments.want("counting", desired)
 
     def events(self, event: Event) -> list[str]:
         """Return what was told of one kind by the loop itself."""

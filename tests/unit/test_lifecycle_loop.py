@@ -123,7 +123,6 @@ def test_two_restarts_fail_the_third_is_tried_the_fourth_is_not(plane: LoopPlane
     plane.let_crash()
     for count in (1, 2, 3):
         plane.look()
-        plane.want()
         assert restarts(plane) == [OperationState.FAILED] * count
         assert plane.events(Event.GIVEN_UP) == []
     plane.let_run()
@@ -145,7 +144,6 @@ def test_the_third_restart_may_be_the_good_one(plane: LoopPlane) -> None:
     plane.let_crash()
     for _ in range(2):
         plane.look()
-        plane.want()
     plane.let_run()
     plane.look()
     assert restarts(plane)[-1] is OperationState.DONE
@@ -159,7 +157,6 @@ def test_a_client_that_fails_has_committed_nothing(plane: LoopPlane) -> None:
     assert newest is not None
     plane.clients.refusals["1"] = SluiceError("no memory")
     plane.look()
-    plane.want()
     plane.clients.refusals.clear()
     plane.look()
     assert plane.job.savepoint == newest.path
@@ -175,7 +172,6 @@ def test_what_a_failed_restart_committed_is_not_done_again(plane: LoopPlane) -> 
 
     plane.flink.when_submitted = behind
     plane.look()
-    plane.want()
     second = plane.flink.started[-1].id
     assert restarts(plane) == [OperationState.FAILED]
     newest = plane.flink.newest_state(second)
