@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 from control.errors import SluiceError
 from control.flink import FlinkAwayError
 from control.flink_answers import ENDED
+from control.lifecycle.back import own_newest
 from control.lifecycle.deployments import Deployment
 from control.lifecycle.progress import Progress, how_far
 from control.lifecycle.replay_plan import ReplayPlan, replay_job
@@ -230,7 +231,7 @@ class Replaying:
     def _kept(self, job: str, *, known: bool) -> str | None:
         """Return the last checkpoint that a job left."""
         if known:
-            last = self._place.eyes.final_checkpoints(job).newest
+            last = own_newest(self._place.eyes.final_checkpoints(job), job)
             if last is not None:
                 return last.path
         return kept_checkpoint(self._place.checkpoint_folder, job)
