@@ -39,6 +39,8 @@ class _FlinkServer(Component):
     main: str
     resource_command: str
     options_key: str
+    # Where Flink's pages find the log that they show.
+    log_key: str
 
     def extra_settings(self, context: StackContext) -> dict[str, object]:
         """Return this process's own settings."""
@@ -47,6 +49,7 @@ class _FlinkServer(Component):
             "metrics.reporter.prom.port": context.port(self.name, "metrics"),
             "metrics.internal.query-service.port": context.port(self.name, "query"),
             "io.tmp.dirs": str(context.home.data / self.name),
+            self.log_key: str(context.home.logs / f"{self.name}.log"),
         }
 
     def prepare(self, context: StackContext) -> None:
@@ -122,6 +125,7 @@ class JobManager(_FlinkServer):
     server_is = main
     resource_command = "GET_JM_RESOURCE_PARAMS"
     options_key = "env.java.opts.jobmanager"
+    log_key = "web.log.path"
 
     def address(self, context: StackContext) -> str:
         """Return the REST address."""
@@ -145,6 +149,7 @@ class TaskManager(_FlinkServer):
     server_is = main
     resource_command = "GET_TM_RESOURCE_PARAMS"
     options_key = "env.java.opts.taskmanager"
+    log_key = "taskmanager.log.path"
     # It keeps nothing of its own, and its tasks are restarted elsewhere once its heartbeats are
     # missed (12 s): a hung one is as good as a dead one.
     silent_seconds = 45

@@ -26,8 +26,12 @@ def flink_jars() -> list[Path]:
 
 
 def log_options(context: StackContext, component: str) -> tuple[str, ...]:
-    """Return the Java options that make a server log into its own file, as JSON."""
+    """Return the Java options that make a server log into its own file, as JSON.
+
+    Not by `log.file`: beside that RocksDB would put a log of each of its databases, named after the
+    whole path of it. They stay for ever, and a job that is scaled fails where the name is too long.
+    """
     return (
-        f"-Dlog.file={context.home.logs / f'{component}.log'}",
+        f"-Dsluice.log.file={context.home.logs / f'{component}.log'}",
         f"-Dlog4j.configurationFile={PROFILE / 'log4j.properties'}",
     )
