@@ -13,7 +13,7 @@ from control.cli.manner import (
     refuse_bad,
     saying,
     show_checks,
-    telling_refusals,
+    telling_failures,
 )
 from control.cli.output import print_json
 from control.lifecycle.observe import gather
@@ -37,7 +37,7 @@ def carry_out(
 ) -> None:
     """Decide, check, show, ask, carry out."""
     begun = time.monotonic()
-    with telling_refusals(manner), open_desk(settings) as desk, held(desk, name) as hands:
+    with telling_failures(manner), open_desk(settings) as desk, held(desk, name) as hands:
         with saying(console, manner) as say:
             plan = decide(hands, say)
             checks = _checks(hands, plan, manner, say)

@@ -75,6 +75,15 @@ def test_what_is_refused_before_there_is_a_plan_is_json_too(
     assert "is there already" in told["refused"]
 
 
+def test_what_is_taken_back_is_json_too(office: Office, capsys: Output) -> None:
+    office.plane.flink.when_submitted = lambda job: (
+        office.plane.flink.crash(job.id, restarts=0) if job.user_config["version"] == "2" else None
+    )
+    told = run_json(capsys, "upgrade", "counting", "--yes", code=1)
+    assert "was taken back" in told["failed"]
+    assert "sluice history show" in told["hint"]
+
+
 @pytest.mark.parametrize("words", [
     ["upgrade", "counting"], ["rollback", "counting"], ["scale", "counting", "2"],
     ["deploy", "counting", "--fresh"],
