@@ -16,6 +16,7 @@ from control.cli.manner import (
     telling_failures,
 )
 from control.cli.output import print_json
+from control.errors import RefusedError
 from control.lifecycle.observe import gather
 from control.lifecycle.open import open_desk
 from control.lifecycle.perform import Held, held
@@ -45,7 +46,12 @@ def carry_out(
             checks = [check for check in checks if check.name != "way back"]
         _show(console, plan, checks, manner)
         kind = Kind.SCALE if isinstance(plan, ScalePlan) else plan.kind
-        refuse_bad(f"{kind} of {name}", plan.as_json(), checks)
+        try:
+            refuse_bad(f"{kind} of {name}", plan.as_json(), checks)
+        except RefusedError as error:
+            if not manner.dry_run:
+                hands.place.ledger.refuse(name, kind, plan.as_json(), manner.reason, error.message)
+            raise
         if manner.dry_run:
             if manner.as_json:
                 print_json({"plan": plan.as_json(), "checks": [vars(check) for check in checks]})
