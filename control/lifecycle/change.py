@@ -29,6 +29,7 @@ _ORIGINS = {
     Kind.SCALE: Origin.SCALE, Kind.RESTART: Origin.CHECKPOINT,
 }
 
+
 class Change:
     """One change of a job: carried out, or resumed where a killed command left it."""
 
