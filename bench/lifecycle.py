@@ -47,15 +47,14 @@ _STATES: dict[str, dict[str, int]] = {
 }
 
 
-def gap(stack: TestStack, topic: str, old: str, new: str) -> float:
+def gap(stack: TestStack, topic: str, old: str, new: str) -> float | None:
     """Return the seconds between the last answer of one version and the first of the next."""
-    last, first = 0, sys.maxsize
-    for moment, version in _answers(stack, topic):
-        if version == old:
-            last = max(last, moment)
-        elif version == new:
-            first = min(first, moment)
-    return (first - last) / 1000
+    answers = _answers(stack, topic)
+    last = max(moment for moment, version in answers if version == old)
+    # It may be one that has answered before, and was gone back to.
+    first = min((moment for moment, version in answers if version == new and moment > last),
+                default=None)
+    return None if first is None else (first - last) / 1000
 
 
 def _answers(stack: TestStack, topic: str) -> list[tuple[int, str]]:
@@ -86,27 +85,30 @@ class Trial:
 
     def __init__(self, workbench: Workbench) -> None:
         self._bench = workbench
-        self._version = 1
+        self._count = 1
+        self._runs = "1"
+        self._before = ""
         self._plainly = False
 
     def upgrade(self, strategy: str = "savepoint") -> float:
         """Upgrade as a person would; return the gap."""
-        old, new = self._next()
+        self._write()
         # What Flink's client submitted lies in no archive of ours.
         allowed = ["--no-way-back"] if self._plainly else []
-        done = self._bench.upgrade("--watch", "0", "--strategy", strategy, *allowed)
+        self._done(self._bench.upgrade("--watch", "0", "--strategy", strategy, *allowed))
         self._plainly = False
-        if done.returncode != 0:
-            raise SystemExit(done.stdout + done.stderr)
-        return self._gap(old, new)
+        return self._gap(str(self._count))
+
+    def roll_back(self) -> float:
+        """Go back to the version before; return the gap."""
+        self._done(self._bench.run("rollback", self._bench.job, "--yes", "--watch", "0"))
+        return self._gap(self._before)
 
     def take_back(self) -> float:
         """Upgrade to what crashes; return how long it takes until the old version runs again."""
         self._bench.tree.change(version="bad", crash_after=0)
-        done = self._bench.upgrade("--watch", "0")
-        self._bench.tree.change(version=str(self._version), crash_after=None)
-        if done.returncode != 1:
-            raise SystemExit(done.stdout + done.stderr)
+        self._done(self._bench.upgrade("--watch", "0"), code=1)
+        self._bench.tree.change(version=self._runs, crash_after=None)
         number = str(self._bench.history()[0]["number"])
         steps = {one["step"]: one for one in
                  json.loads(self._bench.ok("history", "show", number, "--json"))["steps"]}
@@ -115,7 +117,7 @@ class Trial:
 
     def plain(self) -> float:
         """Stop with Flink's own client, then run from the savepoint; return the gap."""
-        old, new = self._next()
+        self._write()
         self._plainly = True
         stack, job = self._bench.stack, self._bench.job
         settings = stack.settings()
@@ -125,18 +127,22 @@ class Trial:
                     next(word for word in words if word.startswith("file:")))
         wait_until("running", lambda: any(
             flink.is_running(stack, one.id) for one in self._bench.live() if one.name == job), 120)
-        return self._gap(old, new)
+        return self._gap(str(self._count))
 
-    def _next(self) -> tuple[str, str]:
-        old, self._version = str(self._version), self._version + 1
-        self._bench.tree.change(version=str(self._version))
-        return old, str(self._version)
+    def _write(self) -> None:
+        self._count += 1
+        self._bench.tree.change(version=str(self._count))
 
-    def _gap(self, old: str, new: str) -> float:
+    @staticmethod
+    def _done(done: "subprocess.CompletedProcess[str]", code: int = 0) -> None:
+        if done.returncode != code:
+            raise SystemExit(done.stdout + done.stderr)
+
+    def _gap(self, version: str) -> float:
         topic = f"{self._bench.job}-answers"
-        wait_until("answers of the new version", lambda: any(
-            version == new for _, version in _answers(self._bench.stack, topic)), 60, 1)
-        return gap(self._bench.stack, topic, old, new)
+        old, self._before, self._runs = self._runs, self._runs, version
+        return wait_until("answers of the new version", lambda: gap(
+            self._bench.stack, topic, old, version), 60, 1)
 
 
 def run_plainly(settings: Settings, tree: SourceTree, savepoint: str) -> None:
@@ -181,13 +187,14 @@ def measure(stack: TestStack, upgrades: int, plain: int, **variant: Any) -> dict
                 _fill(stack, name)
             trial = Trial(workbench)
             gaps: dict[str, list[float]] = {
-                "upgrade": [], "last_state": [], "taken_back": [], "plain": []
+                "upgrade": [], "last_state": [], "rollback": [], "taken_back": [], "plain": [],
             }
             # In turn, so that the machine's pace is the same for all.
             for number in range(upgrades):
                 gaps["upgrade"].append(trial.upgrade())
                 gaps["last_state"].append(trial.upgrade("last-state"))
-                if number < min(upgrades, _ROLLBACKS):
+                if number < _ROLLBACKS:
+                    gaps["rollback"].append(trial.roll_back())
                     gaps["taken_back"].append(trial.take_back())
                 if number < plain:
                     gaps["plain"].append(trial.plain())
@@ -198,6 +205,7 @@ def measure(stack: TestStack, upgrades: int, plain: int, **variant: Any) -> dict
     return {
         "upgrade_gap_s": percentiles(gaps["upgrade"]),
         "last_state_gap_s": percentiles(gaps["last_state"]),
+        "rollback_gap_s": percentiles(gaps["rollback"]),
         "plain_gap_s": percentiles(gaps["plain"]),
         "taken_back_s": percentiles(gaps["taken_back"]),
         "each": gaps,
@@ -240,6 +248,7 @@ def main() -> int:
             for state in _STATES if state in result
             for way, key in (("sluice upgrade", "upgrade"),
                              ("--strategy last-state", "last_state"),
+                             ("sluice rollback", "rollback"),
                              ("flink stop, run -s", "plain"))
             for rank in ("p50", "p95")
         ]),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from control.cli.output import print_json, print_table
-from control.errors import MisuseError, RefusedError
+from control.errors import MisuseError, RefusedError, SluiceError
 from control.lifecycle.preflight import Check, Verdict
 from control.lifecycle.run import Say
 
@@ -53,14 +53,17 @@ def refuse_bad(what: str, plan: Mapping[str, Any], checks: Sequence[Check]) -> N
 
 
 @contextmanager
-def telling_refusals(manner: Manner) -> Iterator[None]:
-    """Print a refusal as JSON, too, where a program reads what is printed."""
+def telling_failures(manner: Manner) -> Iterator[None]:
+    """Print why it was refused, or failed, as JSON, too, where a program reads what is printed."""
     try:
         yield
-    except RefusedError as error:
+    except MisuseError:
+        raise
+    except SluiceError as error:
         if manner.as_json:
             told = error.told if isinstance(error, ChecksRefusedError) else _NO_PLAN
-            print_json({**told, "refused": error.message, "hint": error.hint})
+            how = "refused" if isinstance(error, RefusedError) else "failed"
+            print_json({**told, how: error.message, "hint": error.hint})
         raise
 
 

@@ -14,7 +14,7 @@ from control.cli.manner import (
     refuse_bad,
     saying,
     show_checks,
-    telling_refusals,
+    telling_failures,
 )
 from control.cli.output import duration, json_option, print_json, print_table
 from control.cli.replay_shadow import compare, drop, swap
@@ -119,7 +119,7 @@ def start(settings: Settings, /, name: str, since: str, until: str | None, **opt
                     bool(options["as_json"]))
     console = Console(highlight=False, soft_wrap=True)
     with (
-        telling_refusals(manner), open_desk(settings) as desk,
+        telling_failures(manner), open_desk(settings) as desk,
         held(desk, replay_job(name)) as hands,
     ):
         if not desk.place.deployments.all(name, 1):
@@ -284,7 +284,7 @@ def _take_up(
     settings: Settings, number: int, manner: Manner, *, undo: bool = False, restart: bool = False
 ) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    with telling_refusals(manner), open_desk(settings) as desk:
+    with telling_failures(manner), open_desk(settings) as desk:
         job = find_replay(desk, number)[0].job
         with held(desk, job, unfinished=True) as hands, saying(console, manner) as say:
             # Another command may just have ended it.

@@ -2,7 +2,7 @@
 
 import click
 
-from control.cli.manner import Manner, ask, reason_option, telling_refusals
+from control.cli.manner import Manner, ask, reason_option, telling_failures
 from control.cli.output import json_option, print_json, print_table, progress_line
 from control.cli.replay_words import find_replay, tell
 from control.database import Connection
@@ -63,7 +63,7 @@ def swap(
 ) -> None:
     """Exchange what is live of the span with what a shadow holds."""
     manner = Manner(reason, yes=yes, as_json=as_json)
-    with telling_refusals(manner), open_desk(settings) as desk:
+    with telling_failures(manner), open_desk(settings) as desk:
         job = find_replay(desk, number)[0].job
         with held(desk, job):
             plan, lane = _shadow(desk, number)

@@ -29,6 +29,7 @@ _ORIGINS = {
     Kind.SCALE: Origin.SCALE, Kind.RESTART: Origin.CHECKPOINT,
 }
 
+
 class Change:
     """One change of a job: carried out, or resumed where a killed command left it."""
 
@@ -119,7 +120,10 @@ class Change:
         return str(result["path"])
 
     def _act_suspend(self, meant: Any) -> dict[str, Any]:
-        return {**suspend(self._place, meant), "refused_before": meant.get("refused_before", 0.0)}
+        kept = suspend(self._place, meant)
+        self._place.ledger.tell(self._job, Event.SUSPENDED, f"its state is in {kept['path']}",
+                                self._number)
+        return {**kept, "refused_before": meant.get("refused_before", 0.0)}
 
     def _mean_suspend(self) -> dict[str, Any]:
         suspend_plan = self._plan.suspend

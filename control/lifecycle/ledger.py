@@ -127,6 +127,18 @@ class Ledger:
         )
         return _operation(rows[0])
 
+    def refuse(
+        self, job: str, kind: Kind, plan: Mapping[str, Any], reason: str, outcome: str
+    ) -> None:
+        """Write down that somebody wanted something, and why it was not begun."""
+        self._book.ask(
+            "INSERT INTO control.operations (job, kind, token, state, plan, person, host, reason,"
+            " outcome, ended_at) VALUES (%s, %s, %s, 'refused', %s, %s, %s, %s, %s,"
+            " clock_timestamp()) ON CONFLICT (token) DO NOTHING",
+            [job, kind.value, uuid.uuid4().hex, as_json(plan), person(), socket.gethostname(),
+             reason, outcome],
+        )
+
     def _is(self, number: int, token: str) -> bool:
         return bool(self._book.ask(
             "SELECT 1 FROM control.operations WHERE number = %s AND token = %s", [number, token]

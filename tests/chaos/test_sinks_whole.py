@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from tests.kit.ingest import running_ingest
 from tests.kit.jobs import running_job
 from tests.kit.sink_faults import VICTIMS, SinkLoad, await_written, kill_in_turn, left
+from tests.kit.small_disk import free_bytes, small_disk
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until
 
@@ -56,7 +56,6 @@ def _stop_postgres(stack: TestStack, seconds: float) -> None:
 
 def _fill_a_small_disk(stack: TestStack) -> None:
     """Move the table to a disk that is soon full; make room once writing has stopped."""
-    assert os.geteuid() == 0, "this test mounts a small file system: run it as root"
     server = psutil.Process(stack.pid("postgres")).uids().real
     with psycopg.connect(
         stack.settings().timescale_dsn.get_secret_value(), autocommit=True
@@ -65,32 +64,18 @@ def _fill_a_small_disk(stack: TestStack) -> None:
             "SELECT current_setting('data_directory'), pg_table_size('public.events')"
         ).fetchone() or ("", 0)
         folder = Path(data).parent / "small-disk"
-        folder.mkdir()
-        _run("mount", "-t", "tmpfs", "-o", f"size={size + 6 * _MEBI},uid={server},mode=700",
-             "tmpfs", str(folder))
-        try:
+        with small_disk(folder, size + 6 * _MEBI, server) as grow:
             database.execute(f"CREATE TABLESPACE small LOCATION '{folder}'".encode())
             database.execute("ALTER TABLE public.events SET TABLESPACE small")
             before = left(stack)["timescale"]
-            wait_until("the disk is full", lambda: _free(folder) < _MEBI // 4, 240, pause=1)
+            wait_until("the disk is full", lambda: free_bytes(folder) < _MEBI // 4, 240, pause=1)
             wait_until("it waits",
                        lambda: left(stack)["timescale"] > before + 10_000, 240, pause=1)
             print("the disk is full, and timescale waits")
-            _run("mount", "-o", "remount,size=4g", str(folder))
+            grow()
             await_written(stack, 600, "timescale")
             database.execute("ALTER TABLE public.events SET TABLESPACE pg_default")
             database.execute("DROP TABLESPACE small")
-        finally:
-            _run("umount", str(folder))
-
-
-def _free(folder: Path) -> int:
-    state = os.statvfs(folder)
-    return state.f_bfree * state.f_frsize
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True)
 
 
 def _search_is_dead(stack: TestStack, seconds: float) -> list[int]:

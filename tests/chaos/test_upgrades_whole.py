@@ -1,9 +1,14 @@
 """Fifty upgrades in a row under load; a kill -9 at every step of an upgrade and of its undoing."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.kit.lifecycle import running_workbench
+from tests.kit.small_disk import small_disk
+from tests.kit.stack import TestStack
+from tests.kit.wait import wait_until
 from tests.kit.workbench import Workbench
 
 _UPGRADES = 50
@@ -33,6 +38,25 @@ def test_a_version_that_crashes_after_two_minutes(workbench: Workbench) -> None:
     assert "taken back" in done.stderr
     assert len(workbench.live()) == 1
     assert set(workbench.numbers.verify(180)) == {"1", "2"}
+
+
+def test_the_folder_of_savepoints_is_full(stack: TestStack, tmp_path: Path) -> None:
+    with running_workbench(stack, tmp_path, keys=2_000, ballast=5_000) as workbench:
+        wait_until("10 MB of state", lambda: workbench.numbers.sent > 5_000, 60, 0.5)
+        [before] = workbench.live()
+        workbench.tree.change(version="2")
+        folder = Path(stack.home) / "savepoints" / workbench.job
+        with small_disk(folder, 2**20) as grow:
+            done = workbench.upgrade()
+            assert done.returncode == 1, done.stdout + done.stderr
+            assert "No space left on device" in done.stderr
+            assert [job.id for job in workbench.live()] == [before.id]
+            grow()
+            done = workbench.upgrade()
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert set(workbench.numbers.verify()) == {"1", "2"}
+            # What lies on that disk is gone with it.
+            workbench.ok("cancel", workbench.job)
 
 
 @pytest.mark.parametrize("moment", [f"{step}-{when}" for step in _STEPS for when in _WHEN])

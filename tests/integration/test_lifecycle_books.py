@@ -13,6 +13,7 @@ from control.lifecycle.book import Book
 from control.lifecycle.deployments import Deployments, Release
 from control.lifecycle.hold import Hold
 from control.lifecycle.ledger import Ledger
+from control.lifecycle.run import NotHeldError
 from control.lifecycle.savepoints import Savepoints
 from control.lifecycle.words import (
     DeploymentState,
@@ -71,6 +72,16 @@ def test_an_operation_ends_once(book: Book) -> None:
     found = ledger.operation(number)
     assert found is not None
     assert (found.state, found.outcome) == (OperationState.FAILED, "bad")
+
+
+def test_what_was_refused_is_in_nobodys_way(book: Book) -> None:
+    ledger = Ledger(book)
+    ledger.refuse("counting", Kind.UPGRADE, {"a": 1}, "a test", "the topics are missing")
+    [one] = ledger.history("counting", 10)
+    assert (one.state, one.outcome) == (OperationState.REFUSED, "the topics are missing")
+    assert one.ended_at is not None
+    assert ledger.unfinished("counting") is None
+    assert ledger.begin("counting", Kind.UPGRADE, {}, "").number > one.number
 
 
 def test_steps_in_their_order(book: Book) -> None:
@@ -184,3 +195,16 @@ def test_a_job_is_held_by_one(dsn: SecretStr) -> None:
             pass
     with Hold(dsn, "counting"):
         pass
+
+
+def test_who_was_paused_too_long_is_told_before_he_acts(dsn: SecretStr) -> None:
+    with Hold(dsn, "counting") as paused:
+        paused.check()
+        with connect(dsn) as connection:
+            # As it is half a minute after the last sign of life.
+            connection.execute("UPDATE control.leases SET expires_at = clock_timestamp()"
+                               " - interval '1 second' WHERE name = 'job counting'")
+        with Hold(dsn, "counting") as other:
+            with pytest.raises(NotHeldError, match="no longer holds the job counting"):
+                paused.check()
+            other.check()

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from control.archive.store import ArchiveStore
-from control.cli import change, end, main
+from control.cli import carry_out, change, end, main
 from control.lifecycle.deployments import Release
 from control.lifecycle.graph import Graph, graph_from_json
 from control.lifecycle.open import Desk
@@ -37,7 +37,7 @@ class Office:
         # What is other than it should be, by the name of the fact.
         self.facts: dict[str, Any] = {}
         self._monkeypatch = monkeypatch
-        for module in (change, end):
+        for module in (change, carry_out, end):
             self.seat(module)
 
     def seat(self, module: ModuleType) -> None:

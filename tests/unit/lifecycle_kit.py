@@ -79,6 +79,16 @@ class MemoryLedger(Ledger):
         self.rows[number] = []
         return self.operations[number]
 
+    def refuse(
+        self, job: str, kind: Kind, plan: Mapping[str, Any], reason: str, outcome: str
+    ) -> None:
+        number = len(self.operations) + 1
+        self.operations[number] = Operation(
+            number, job, kind, OperationState.REFUSED, plan, "ada", "desk", reason, outcome,
+            self._now(), self._now(),
+        )
+        self.rows[number] = []
+
     def end(self, number: int, state: OperationState, outcome: str) -> None:
         one = self.operations[number]
         if one.state is OperationState.RUNNING:

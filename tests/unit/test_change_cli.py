@@ -9,7 +9,7 @@ import pytest
 
 from control.cli import main
 from control.lifecycle.plan import How
-from control.lifecycle.words import Kind
+from control.lifecycle.words import Kind, OperationState
 from jobs.spec import StatePart
 from tests.unit.desk_kit import Office, Output, office_with, run_json
 from tests.unit.lifecycle_kit import SPEC, Plane, last_operation, running_plane
@@ -64,7 +64,13 @@ def test_a_refusal_is_json_too(office: Office, capsys: Output, more: list[str]) 
     bad = [check["name"] for check in told["checks"] if check["verdict"] == "bad"]
     assert bad == ["cluster", "topics"]
     assert told["plan"]["release"]["version"] == "2"
-    assert last_operation(office.plane).kind is Kind.DEPLOY
+    last = last_operation(office.plane)
+    if more == ["--dry-run"]:
+        assert last.kind is Kind.DEPLOY
+    else:
+        # Whoever looks for it later finds that it was tried.
+        assert (last.kind, last.state) == (Kind.UPGRADE, OperationState.REFUSED)
+        assert last.outcome == told["refused"]
 
 
 def test_what_is_refused_before_there_is_a_plan_is_json_too(
@@ -73,6 +79,15 @@ def test_what_is_refused_before_there_is_a_plan_is_json_too(
     told = run_json(capsys, "deploy", "counting", code=3)
     assert told == {"plan": None, "checks": [], "refused": told["refused"], "hint": told["hint"]}
     assert "is there already" in told["refused"]
+
+
+def test_what_is_taken_back_is_json_too(office: Office, capsys: Output) -> None:
+    office.plane.flink.when_submitted = lambda job: (
+        office.plane.flink.crash(job.id, restarts=0) if job.user_config["version"] == "2" else None
+    )
+    told = run_json(capsys, "upgrade", "counting", "--yes", code=1)
+    assert "was taken back" in told["failed"]
+    assert "sluice history show" in told["hint"]
 
 
 @pytest.mark.parametrize("words", [
