@@ -19,7 +19,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
-from bench.kit import machine, pace, percentiles, write_result
+from bench.kit import machine, pace, percentiles, result_file, write_result
 from bench.picture import Chart, draw
 from control.flink import FlinkClient
 from control.flink_command import client_command, connector_jars
@@ -234,14 +234,18 @@ def main() -> int:
     stack = TestStack(PROJECT_ROOT / ".sluice" / "bench")
     stack.destroy()
     result: dict[str, Any] = machine()
+    file = result_file("lifecycle")
+    if file.exists():
+        # Of the other kind of state, measured before on the same day.
+        result = {**json.loads(file.read_text(encoding="utf-8")), **result}
     try:
         stack.ok("stack", "up", "--only", "kafka,registry,postgres,flink")
         for state, variant in _STATES.items():
             if arguments.only in {None, state}:
                 result[state] = measure(stack, arguments.upgrades, arguments.plain, **variant)
+                write_result("lifecycle", result)
     finally:
         stack.destroy()
-    file = write_result("lifecycle", result)
     draw([
         Chart("Gap between the versions", "s", [
             (f"{state}, {way}, {rank}", result[state][f"{key}_gap_s"][rank])
