@@ -11,7 +11,7 @@ from control.lifecycle.run import Run, StepFailedError
 from control.lifecycle.start import start
 from control.lifecycle.suspend import last_snapshot, suspend
 from control.lifecycle.trial import Trying
-from control.lifecycle.watch import allowed_after, watch_job
+from control.lifecycle.watch import allowed_after, refusals, watch_job
 from control.lifecycle.words import (
     DeploymentState,
     Desired,
@@ -215,7 +215,7 @@ class Change:
     def _refuses(self) -> bool:
         """Tell whether the new version refuses more than it may."""
         sight = self._place.eyes.sight(self._plan.flink_job, self._spec.health)
-        return sight.judged > 0 and sight.share_refused > self._may_refuse
+        return refusals(sight, self._may_refuse) is not None
 
     def _settle_books(self, number: int) -> None:
         """Write down what runs now."""

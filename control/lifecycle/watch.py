@@ -1,5 +1,6 @@
 """Judge whether a version of a job is well, while it runs."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from jobs.spec import Health, JobSpec
 
 # Fewer say nothing about a share.
 _ENOUGH = 20
+# Of what happens by chance, so many standard deviations more are seen once in a thousand times.
+_CHANCE = 3
 _PAUSE_SECONDS = 0.5
 _START_SECONDS = 120
 # For so long a job may be unknown while a JobManager is elected and finds its jobs again.
@@ -49,7 +52,9 @@ def illness(sight: Sight, watch: Watch) -> str | None:
 
 def refusals(sight: Sight, allowed: float) -> str | None:
     """Return how much a job refused, where that is more than is allowed."""
-    if sight.judged < _ENOUGH or sight.share_refused <= allowed:
+    expected = allowed * sight.judged
+    # What is refused comes in bursts: a few more than expected may be chance.
+    if sight.judged < _ENOUGH or sight.refused <= expected + _CHANCE * math.sqrt(expected):
         return None
     return (f"it refused {sight.refused:,} of {sight.judged:,} messages"
             f" ({sight.share_refused:.1%}; {allowed:.1%} is allowed)")

@@ -121,12 +121,21 @@ def test_to_be_scaled_in_place_is_no_illness(
 
 
 def test_one_that_refuses_too_much(office: Office, job: FakeJob, capsys: Output) -> None:
-    counts = {"0.op.sluice.events_in": 100, "0.op.sluice.events_refused": 2}
-    job.vertex_metrics[job.vertices[0].name] = dict(counts)
+    def count(judged: int, refused: int) -> None:
+        job.vertex_metrics[job.vertices[0].name] = {
+            "0.op.sluice.events_in": judged, "0.op.sluice.events_refused": refused,
+        }
+
+    count(10_000, 200)
     [problem] = seen(capsys)["problems"]
-    assert "refused 2 of 100 messages (2.0%; 1.0% is allowed)" in problem
-    job.vertex_metrics[job.vertices[0].name] = {**counts, "0.op.sluice.events_refused": 1}
+    assert "refused 200 of 10,000 messages (2.0%; 1.0% is allowed)" in problem
+    count(10_000, 100)
     seen(capsys, well=True)
+    # The same share of a few may be chance; more than that is not.
+    count(100, 2)
+    seen(capsys, well=True)
+    count(100, 5)
+    assert "refused 5 of 100" in seen(capsys)["problems"][0]
 
 
 def test_one_that_never_completed_a_checkpoint(capsys: Output, monkeypatch: pytest.MonkeyPatch
