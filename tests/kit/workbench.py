@@ -57,7 +57,11 @@ class Workbench:
     def wait_for_step(self, step: str, seconds: float = 90) -> None:
         """Wait until the newest operation is at a step."""
         def there() -> bool:
-            number = str(self.history()[0]["number"])
+            newest = self.history()[0]
+            if newest["state"] != "running":
+                # What is awaited has not begun.
+                return False
+            number = str(newest["number"])
             found = json.loads(self.ok("history", "show", number, "--json"))["steps"]
             return any(one["step"] == step for one in found)
 
