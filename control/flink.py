@@ -111,15 +111,17 @@ class FlinkClient:
 
     def last_exception(self, job: str) -> str | None:
         """Return the line that says why a job last failed."""
-        history = self._ask("GET", f"/jobs/{job}/exceptions").get("exceptionHistory", {})
-        entries = history.get("entries", [])
-        return reason(str(entries[0].get("stacktrace", ""))) if entries else None
+        last = self._last_failure(job)
+        return reason(str(last.get("stacktrace", ""))) if last is not None else None
 
     def last_failure_at(self, job: str) -> float | None:
         """Return when a job last failed, in seconds since 1970; None where it never did."""
+        last = self._last_failure(job)
+        return int(last["timestamp"]) / 1000 if last is not None else None
+
+    def _last_failure(self, job: str) -> dict[str, Any] | None:
         history = self._ask("GET", f"/jobs/{job}/exceptions").get("exceptionHistory", {})
-        entries = history.get("entries", [])
-        return int(entries[0]["timestamp"]) / 1000 if entries else None
+        return next(iter(history.get("entries", [])), None)
 
     def checkpoints(self, job: str) -> Checkpoints:
         """Return how a job's checkpoints went; kept by Flink for a while."""

@@ -77,12 +77,12 @@ def main(what: str, *own: str) -> int:
     )
     if not lane.is_live:
         _part_from_live(stream_graph, job, lane)
-    if ordered and not order.jars:
-        # The cluster has all classes. Flink's client would send the ones for Python nevertheless.
-        env._j_stream_execution_environment.getConfiguration().removeConfig(  # noqa: SLF001
-            get_gateway().jvm.org.apache.flink.configuration.PipelineOptions.JARS
-        )
     if ordered:
+        if not order.jars:
+            # The cluster has all classes. Flink's client would send Python's nevertheless.
+            env._j_stream_execution_environment.getConfiguration().removeConfig(  # noqa: SLF001
+                get_gateway().jvm.org.apache.flink.configuration.PipelineOptions.JARS
+            )
         write_graph(order.folder, _describe(stream_graph, job.mode))
         _warm_up(env, stream_graph)
         go = _wait(order)

@@ -19,12 +19,17 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, indent=2, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; cells may carry rich's markup."""
+def table_console() -> Console:
+    """Return a console for tables: a pipe has no width, nothing is folded there."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        # A pipe has no width: nothing is folded there.
         console.width = 500
+    return console
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; cells may carry rich's markup."""
+    console = table_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in _NUMBERS else "left",

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from control.cli.illness import illnesses
-from control.cli.output import duration, json_option, print_json
+from control.cli.output import duration, json_option, print_json, table_console
 from control.errors import ExitCode, MisuseError, SluiceError
 from control.flink_answers import FlinkJob
 from control.lifecycle.eyes import Eyes, Sight
@@ -70,14 +70,14 @@ def status(settings: Settings, name: str | None, *, watch: bool, as_json: bool) 
     if as_json:
         print_json([_as_json(line) for line in lines])
     else:
-        _console().print(_table(lines))
+        table_console().print(_table(lines))
         for problem in _problems(lines):
             click.echo(problem)
     return ExitCode.FAILED if _problems(lines) else ExitCode.DONE
 
 
 def _watch(desk: Desk, specs: list[JobSpec]) -> None:
-    console = _console()
+    console = table_console()
     # What is no terminal gets one look after the other.
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     lines: list[Line] = []
@@ -105,14 +105,6 @@ def _view(lines: list[Line], away: str) -> RenderableType:
 
 def _problems(lines: list[Line]) -> list[str]:
     return [problem for line in lines for problem in line.problems]
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # A pipe has no width: nothing is folded there.
-        console.width = 500
-    return console
 
 
 def _look(desk: Desk, specs: list[JobSpec]) -> list[Line]:

@@ -27,8 +27,8 @@ def swap_lane(
 
     A table is exchanged in one transaction, in which it is noted, too: whoever lost the answer can
     tell. Indices are not: what was cut off there, before it was noted or while it was, is finished
-    by the next call. Dead letters stay
-    where they are; other topics are refused, as nothing can be taken out of one.
+    by the next call. Dead letters stay where they are; other topics are refused, as nothing can be
+    taken out of one.
     """
     span = span_of_shadow(lane, first, end)
     topics = [output.name for output in spec.writes

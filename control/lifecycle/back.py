@@ -14,7 +14,7 @@ from control.lifecycle.fit import fits, misses
 from control.lifecycle.plan import Plan, Watch
 from control.lifecycle.run import Run
 from control.lifecycle.start import start
-from control.lifecycle.states import kept_checkpoint
+from control.lifecycle.states import checkpoint_at, kept_checkpoint
 from control.lifecycle.suspend import end_job
 from control.lifecycle.watch import watch_job
 from control.lifecycle.words import DeploymentState, Origin, Step
@@ -143,7 +143,7 @@ class WayBack:
             known.append(Checkpoint(**meant["seen"]))
         kept = kept_checkpoint(self._place.checkpoint_folder, job)
         if kept is not None:
-            known.append(_at(kept))
+            known.append(checkpoint_at(kept))
         return max((one for one in known if one is not None), key=lambda one: one.number,
                    default=None)
 
@@ -182,10 +182,5 @@ def own_newest(found: Checkpoints, job: str) -> Checkpoint | None:
         return found.last
     if found.restored_path is not None and f"/{job}/" in found.restored_path:
         # Its JobManager was started anew, and it has not got as far as another one.
-        return _at(found.restored_path)
+        return checkpoint_at(found.restored_path)
     return None
-
-
-def _at(path: str) -> Checkpoint:
-    name = path.rstrip("/").rpartition("/")[2].removeprefix("chk-")
-    return Checkpoint(int(name) if name.isdecimal() else 0, path, 0, 0, 0, is_savepoint=False)

@@ -151,17 +151,16 @@ def held(desk: Desk, job: str, *, unfinished: bool = False) -> Iterator[Held]:
 
 @contextmanager
 def _hold(desk: Desk, job: str) -> Iterator[Hold]:
-    hold = Hold(desk.settings.timescale_dsn, job)
-    try:
-        hold.__enter__()
-    except RefusedError as error:
-        other = desk.place.ledger.unfinished(job)
-        if other is None:
-            raise
-        message = f"{other.title} is under way: {error.message}"
-        raise RefusedError(message, error.hint) from error
     with ExitStack() as stack:
-        stack.push(hold)
+        # Only what taking it raises is told in other words.
+        try:
+            hold = stack.enter_context(Hold(desk.settings.timescale_dsn, job))
+        except RefusedError as error:
+            other = desk.place.ledger.unfinished(job)
+            if other is None:
+                raise
+            message = f"{other.title} is under way: {error.message}"
+            raise RefusedError(message, error.hint) from error
         yield hold
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from control.errors import RefusedError
 from control.flink import FlinkUnknownError
+from control.flink_answers import Checkpoint
 from control.lifecycle.addresses import job_in
 from control.lifecycle.deployments import Deployment
 from control.lifecycle.ledger import StepRow
@@ -110,6 +111,12 @@ def kept_checkpoint(folder: str | None, flink_job: str) -> str | None:
     home = local_path(folder) if folder is not None else None
     found = _newest_in(home / flink_job) if home is not None else None
     return f"file:{found}" if found is not None else None
+
+
+def checkpoint_at(path: str) -> Checkpoint:
+    """Return a checkpoint of which nothing is known but where it lies."""
+    name = path.rstrip("/").rpartition("/")[2].removeprefix("chk-")
+    return Checkpoint(int(name) if name.isdecimal() else 0, path, 0, 0, 0, is_savepoint=False)
 
 
 def _told_by_flink(place: Workplace, deployment: Deployment) -> _Told | None:

@@ -12,7 +12,7 @@ from control.flink_answers import ENDED, Checkpoint, Checkpoints
 from control.flink_words import reason
 from control.lifecycle.plan import How
 from control.lifecycle.run import NotOverError
-from control.lifecycle.states import kept_checkpoint
+from control.lifecycle.states import checkpoint_at, kept_checkpoint
 from control.lifecycle.words import Origin, SavepointState
 from control.lifecycle.workplace import Workplace, trigger_folder
 
@@ -153,11 +153,7 @@ def _snapshot_now(place: Workplace, job: str, *, final: bool = False) -> Checkpo
     except FlinkUnknownError:
         # A JobManager that was started anew has forgotten what is over.
         kept = kept_checkpoint(place.checkpoint_folder, job)
-        return _at(kept) if kept is not None else None
-
-
-def _at(path: str) -> Checkpoint:
-    return Checkpoint(0, path, 0, 0, 0, is_savepoint=False)
+        return checkpoint_at(kept) if kept is not None else None
 
 
 def _cancel_keeping(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,7 +162,7 @@ def _cancel_keeping(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any
     snapshot = _snapshot_now(place, job)
     if snapshot is None and meant.get("snapshot"):
         # Seen before the job was touched.
-        snapshot = _at(str(meant["snapshot"]))
+        snapshot = checkpoint_at(str(meant["snapshot"]))
     if snapshot is None:
         message = f"Job {job} has no completed checkpoint to go on from."
         raise NothingToKeepError(message, "Wait for one, or start without state: --fresh.")
@@ -190,7 +186,7 @@ def _cancel_keeping(place: Workplace, meant: Mapping[str, Any]) -> dict[str, Any
 def _snapshot_of(found: Checkpoints) -> Checkpoint | None:
     if found.newest is None and found.restored_path is not None:
         # It has not got as far as a checkpoint of its own.
-        return _at(found.restored_path)
+        return checkpoint_at(found.restored_path)
     return found.newest
 
 
