@@ -11,6 +11,7 @@ from control.cli.change_options import (
     change_options,
     manner_of,
     max_age_option,
+    max_refused_option,
     strategy_option,
     wish_of,
 )
@@ -85,6 +86,7 @@ def deploy_job(
 @click.option("--allow-difference", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
               help="The share of records that may differ in the trial.  [default: 0]")
 @max_age_option
+@max_refused_option
 @click.option("--parallelism", type=click.IntRange(min=1), help="Parallel tasks.")
 @click.option("--allow-dirty", is_flag=True, help="Deploy a tree that differs from its commit.")
 @click.option("--no-way-back", is_flag=True,
@@ -129,6 +131,7 @@ def upgrade(settings: Settings, /, name: str, **options: Any) -> None:
               help="Go on from this state; default: that of now, if the old code can read it.")
 @strategy_option
 @max_age_option
+@max_refused_option
 @change_options
 @click.pass_obj
 def rollback(settings: Settings, /, name: str, to: int | None, **options: Any) -> None:
@@ -136,7 +139,7 @@ def rollback(settings: Settings, /, name: str, to: int | None, **options: Any) -
     manner, wish = manner_of(options), wish_of(options)
     require_yes(f"roll {name} back", manner)
     carry_out(settings, name, _console(), manner,
-            lambda hands, _: decide_rollback(hands.place, hands.live(), name, to, wish))
+              lambda hands, _: decide_rollback(hands.place, hands.live(), name, to, wish))
 
 
 @click.command()
@@ -144,6 +147,7 @@ def rollback(settings: Settings, /, name: str, to: int | None, **options: Any) -
 @click.argument("parallelism", type=click.IntRange(min=1))
 @strategy_option
 @max_age_option
+@max_refused_option
 @change_options
 @click.pass_obj
 def scale(settings: Settings, /, name: str, parallelism: int, **options: Any) -> None:

@@ -41,6 +41,12 @@ max_age_option = click.option(
     help="How old the last checkpoint may be with --strategy last-state.",
 )
 
+max_refused_option = click.option(
+    "--max-refused", type=click.FloatRange(0, 1), metavar="SHARE",
+    help="The share that the new version may refuse, or twice what the one before it refused,"
+         " whichever is more.  [default: the job's policy]",
+)
+
 
 def manner_of(options: dict[str, Any]) -> Manner:
     """Return how the command goes about it."""
@@ -57,4 +63,5 @@ def wish_of(options: dict[str, Any]) -> Wish:
         allow_dropped=bool(options["allow_dropped"]),
         allow_unknown=bool(options["allow_unknown"]),
         watch_seconds=options["watch_seconds"], max_age_seconds=options.get("max_age"),
+        max_refused=options.get("max_refused"),
     )

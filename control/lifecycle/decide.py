@@ -29,6 +29,8 @@ class Wish:
     watch_seconds: float | None = None
     give_up_seconds: float | None = None
     max_age_seconds: float | None = None
+    # The share that may be refused, instead of what the job's spec says.
+    max_refused: float | None = None
     # Try the new version beside the old one first, for so long; so much may differ.
     trial_seconds: float | None = None
     allow_difference: float = 0.0
@@ -196,7 +198,7 @@ def _processed_again(place: Workplace, target: Deployment, path: str) -> str:
 
 
 def _watch(release: Release, refused: float, wish: Wish, *, short: bool = False) -> Watch:
-    found = watch_for(spec_from_json(release.spec), refused)
+    found = watch_for(spec_from_json(release.spec), refused, wish.max_refused)
     if short:
         # Nothing ran before that one could return to, or compare it with: it is enough that it
         # runs, whatever was sent to it.

@@ -16,6 +16,9 @@ from jobs.spec import Health, JobSpec
 _ENOUGH = 20
 # Of what happens by chance, so many standard deviations more are seen once in a thousand times.
 _CHANCE = 3
+# What is refused comes in bursts: a little too much may be made up for until the watch is over, so
+# many times what is allowed, or half of all, is not.
+_AT_ONCE, _AT_ONCE_MOST = 10, 0.5
 _PAUSE_SECONDS = 0.5
 _START_SECONDS = 120
 # For so long a job may be unknown while a JobManager is elected and finds its jobs again.
@@ -26,12 +29,15 @@ class UnhealthyError(SluiceError):
     """A version is not well: it is taken back."""
 
 
-def watch_for(spec: JobSpec, refused_before: float) -> Watch:
+def watch_for(
+    spec: JobSpec, refused_before: float, max_refused: float | None = None
+) -> Watch:
     """Return when a new version counts as good, given how the one before did."""
+    allowed = spec.health.max_refused if max_refused is None else max_refused
     return Watch(
         spec.upgrade.checkpoints, spec.upgrade.watch_seconds, spec.upgrade.give_up_seconds,
         spec.health.max_restarts, spec.health.max_lag,
-        max(spec.health.max_refused, allowed_after(refused_before)),
+        max(allowed, allowed_after(refused_before)),
     )
 
 
@@ -41,19 +47,21 @@ def allowed_after(refused_before: float) -> float:
 
 
 def illness(sight: Sight, watch: Watch) -> str | None:
-    """Return what is wrong with a job, if anything is."""
+    """Return what is so wrong with a job that nobody need watch it longer, if anything is."""
     why = f": {sight.exception}" if sight.exception else ""
     if sight.state in ENDED:
         return f"it {sight.state.lower()}{why}"
     if sight.restarts > watch.max_restarts:
         return f"it was restarted {sight.restarts} times{why}"
-    return refusals(sight, watch.max_refused)
+    at_once = max(min(_AT_ONCE * watch.max_refused, _AT_ONCE_MOST), watch.max_refused)
+    # Whoever reads it wants to know what is allowed, not from when on nobody waits.
+    return refusals(sight, watch.max_refused) if refusals(sight, at_once) else None
 
 
 def refusals(sight: Sight, allowed: float) -> str | None:
     """Return how much a job refused, where that is more than is allowed."""
     expected = allowed * sight.judged
-    # What is refused comes in bursts: a few more than expected may be chance.
+    # A few more than expected may be chance.
     if sight.judged < _ENOUGH or sight.refused <= expected + _CHANCE * math.sqrt(expected):
         return None
     return (f"it refused {sight.refused:,} of {sight.judged:,} messages"
@@ -127,6 +135,10 @@ def _look_until(
                 raise UnhealthyError(message)
             lack = missing(sight, now - begun)
             if lack is None:
+                too_many = refusals(sight, watch.max_refused)
+                if too_many is not None:
+                    message = f"Job {job} is not well: {too_many}."
+                    raise UnhealthyError(message)
                 return sight
             say(lack)
             if now - begun > watch.give_up_seconds:

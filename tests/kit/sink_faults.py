@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,9 @@ VICTIMS = (
     "elasticsearch", "kafka",
 )
 _CHUNK = 4_000
+# So many groups are what a store refuses of a chunk: all at once would be a burst, for which an
+# upgrade may rightly be taken back.
+_GROUPS = 10
 # What PostgreSQL refuses (a constraint of the test), and what Lucene does: too long a term.
 _REFUSED_SOURCE = "refuse me"
 _CONSTRAINT = "sink_load_refuses"
@@ -94,12 +98,21 @@ class SinkLoad:
             "search": [self._maker.changed(record, attributes={"long": _LONG})
                        for record in records[half:]],
         }
-        for store, refused in bad.items():
-            send_clean(self._stack, refused)
-            self._refused[store] += refused
         file = self._folder / f"load-{seed}.jsonl"
-        produce(self._stack, file, _CHUNK, "--rate", str(self._rate), *FLAWS, seed=seed + 10**6)
+        with ThreadPoolExecutor(1) as beside:
+            sending = beside.submit(self._send_refused, bad)
+            produce(self._stack, file, _CHUNK, "--rate", str(self._rate), *FLAWS,
+                    seed=seed + 10**6)
+            sending.result()
         self._files.append(file)
+
+    def _send_refused(self, bad: Mapping[str, Sequence[Clean]]) -> None:
+        for number in range(_GROUPS):
+            group = {store: records[number::_GROUPS] for store, records in bad.items()}
+            send_clean(self._stack, [record for records in group.values() for record in records])
+            for store, records in group.items():
+                self._refused[store] += records
+            time.sleep(_CHUNK / self._rate / _GROUPS)
 
     def check(self, seconds: float) -> dict[str, int]:
         """Wait until all is written, then compare stores and letters with what was sent."""

@@ -11,7 +11,7 @@ from control.lifecycle.plan import How
 from control.lifecycle.run import StepFailedError
 from control.lifecycle.words import DeploymentState, Desired, OperationState
 from jobs.spec import StatePart
-from tests.kit.fake_flink_job import FakeJob
+from tests.kit.fake_flink_job import FakeJob, Metric
 from tests.unit.lifecycle_kit import SPEC, Plane, last_operation, running_plane
 
 
@@ -105,6 +105,48 @@ def test_what_refuses_all_is_taken_back(plane: Plane) -> None:
     with pytest.raises(TakenBackError, match="refused 100 of 100"):
         plane.upgrade()
     assert plane.live_version() == "1"
+
+
+def refusing(plane: Plane, share: float, after: float) -> None:
+    """Let version 2 refuse a share of the first thousand, and none of those that come later."""
+    refused = round(1000 * share)
+
+    def give(job: FakeJob) -> None:
+        counts: dict[str, Metric] = {
+            "0.sluice.events_in": 1000, "0.sluice.events_refused": refused,
+        }
+        job.vertex_metrics[job.vertices[0].name] = counts
+        plane.clock.later(after, lambda: counts.update({"0.sluice.events_in": 10_000}))
+
+    plane.flink.when_submitted = give
+
+
+def test_a_burst_of_refused_messages_is_made_up_for_while_it_is_watched(plane: Plane) -> None:
+    refusing(plane, 0.05, after=20)
+    plane.upgrade(wish=Wish(watch_seconds=30))
+    assert plane.live_version() == "2"
+
+
+def test_what_still_refuses_too_much_when_the_watch_is_over_is_taken_back(plane: Plane) -> None:
+    refusing(plane, 0.05, after=60)
+    begun = plane.clock.now()
+    with pytest.raises(TakenBackError, match="refused 50 of 1,000"):
+        plane.upgrade(wish=Wish(watch_seconds=30))
+    assert plane.live_version() == "1"
+    assert plane.clock.now() - begun >= 30
+
+
+def test_what_refuses_far_too_much_is_not_watched_to_the_end(plane: Plane) -> None:
+    refusing(plane, 0.2, after=20)
+    with pytest.raises(TakenBackError, match=r"1\.0% is allowed"):
+        plane.upgrade(wish=Wish(watch_seconds=30))
+    assert plane.live_version() == "1"
+
+
+def test_more_may_be_refused_where_somebody_says_so(plane: Plane) -> None:
+    refusing(plane, 0.2, after=60)
+    plane.upgrade(wish=Wish(watch_seconds=30, max_refused=0.2))
+    assert plane.live_version() == "2"
 
 
 def test_what_refuses_as_much_as_before_is_left_alone(plane: Plane) -> None:
