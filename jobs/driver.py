@@ -24,9 +24,9 @@ from control.errors import SluiceError
 from control.logs import configure_logging
 from control.settings import Settings, load_settings
 from jobs.catalogue import find_job
-from jobs.lane import LIVE, Lane, lane_from_json
+from jobs.lane import LIVE, lane_from_json
 from jobs.order import Go, Order, read_go, write_done, write_graph
-from jobs.spec import TRANSACTIONS, JobSpec
+from jobs.uids import part_from_live, settle_numbers
 
 _OURS = ("jobs", "udfs")
 _POLL_SECONDS = 0.02
@@ -75,8 +75,12 @@ def main(what: str, *own: str) -> int:
     stream_graph = env._generate_stream_graph(  # noqa: SLF001 - there is no other way to it
         clear_transformations=True, job_name=lane.own(job.name)
     )
+    try:
+        settle_numbers(stream_graph, job)
+    except SluiceError as error:
+        return _refuse(f"{error.message} {error.hint}", int(error.exit_code))
     if not lane.is_live:
-        _part_from_live(stream_graph, job, lane)
+        part_from_live(stream_graph, job, lane)
     if ordered:
         if not order.jars:
             # The cluster has all classes. Flink's client would send Python's nevertheless.
@@ -108,19 +112,6 @@ def _warm_up(env: StreamExecutionEnvironment, stream_graph: Any) -> None:
         client.listJobs().get()
     finally:
         client.close()
-
-
-def _part_from_live(stream_graph: Any, job: JobSpec, lane: Lane) -> None:
-    """Keep what writes transactions away from the live job's, which a copied state tells of.
-
-    With their state a sink would abort the transactions that the live job has open just now.
-    """
-    open_transactions = {part.uid for part in job.state if part.form.startswith(TRANSACTIONS)}
-    for node in stream_graph.getStreamNodes().toArray():
-        uid = node.getTransformationUID()
-        # The second half of a sink is named after the first.
-        if uid is not None and uid.rpartition(": ")[2] in open_transactions:
-            stream_graph.setTransformationUID(node.getId(), lane.own(uid))
 
 
 def _own_order(name: str, pairs: Sequence[str]) -> Order:

@@ -4,10 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 import psycopg
 import pytest
@@ -18,39 +15,16 @@ from control.flink import FlinkClient
 from control.kafka import admin_client
 from control.lanes.history import look_back, replayed_topics
 from tests.kit.databases import execute
-from tests.kit.ingest import FLAWS, produce, running_ingest
+from tests.kit.ingest import running_ingest
 from tests.kit.jobs import SINK_STEP, job_id, running_job, worker_of
 from tests.kit.kafka import make_topic, send
-from tests.kit.outcome import CLEAN, Manifest
+from tests.kit.outcome import CLEAN
+from tests.kit.replay import COUNT, Flow, shadow_ids
 from tests.kit.sinks import row_ids
 from tests.kit.stack import SLUICE, TestStack
 from tests.kit.wait import wait_until
 
 GOOD, FAILED, MISUSED, REFUSED = 0, 1, 2, 3
-_COUNT = 2_000
-
-
-class Flow:
-    """Events that went through both live jobs, and the span in which they came."""
-
-    def __init__(self, stack: TestStack, folder: Path) -> None:
-        self.stack = stack
-        self.since = datetime.now(UTC).isoformat()
-        self.sent: Manifest = produce(stack, folder / "sent.jsonl", _COUNT, *FLAWS, seed=901)
-        wait_until("all in the table", lambda: row_ids(stack, self.sent.clean) == self.sent.clean,
-                   120, pause=1)
-        # What ingest has committed by now lies before it.
-        time.sleep(3)
-        self.until = datetime.now(UTC).isoformat()
-
-    def replay(self, job: str, *options: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        """Replay the span."""
-        return self.stack.run("replay", job, "--from", self.since, "--to", self.until, *options,
-                              **more)
-
-    def newest(self) -> dict[str, Any]:
-        """Return the newest replay."""
-        return dict(json.loads(self.stack.ok("replay", "list", "--json"))[0])
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +32,7 @@ def flow(stack: TestStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Yield the stack with both jobs running, and a span of events behind them."""
     stack.ok("db", "migrate")
     with running_ingest(stack), running_job(stack, "timescale"):
-        yield Flow(stack, tmp_path_factory.mktemp("replay"))
+        yield Flow(stack, tmp_path_factory.mktemp("replay"), 901)
 
 
 @pytest.fixture
@@ -87,13 +61,13 @@ def test_what_was_deleted_from_the_table_comes_back(flow: Flow) -> None:
 
 
 def test_a_shadow_is_finished_after_both_were_killed(flow: Flow) -> None:
-    killed = flow.replay("timescale", "--into", "shadow", "--rate", "100",
+    killed = flow.replay("timescale", "--into", "shadow", "--rate", "200",
                          SLUICE_FAULT="start-done")
     assert killed.returncode == -9, killed.stdout + killed.stderr
     replay = flow.newest()
-    number, table = str(replay["number"]), f"events_{replay['lane'].replace('-', '_')}"
+    number, table = str(replay["number"]), flow.shadow_table()
     assert replay["state"] == "running"
-    wait_until("some of it written", lambda: _count(flow.stack, table) > 0, 90)
+    wait_until("some of it written", lambda: shadow_ids(flow.stack, table), 90)
     lane_job = json.loads(flow.stack.ok("replay", "show", number, "--json"))["jobs"][0]
     flow.stack.kill(worker_of(flow.stack, lane_job, SINK_STEP))
     flow.stack.ok("stack", "up")
@@ -103,7 +77,7 @@ def test_a_shadow_is_finished_after_both_were_killed(flow: Flow) -> None:
     done = flow.stack.run("replay", "resume", number)
     assert done.returncode == GOOD, done.stdout + done.stderr
     assert "stands in the shadow" in done.stdout
-    assert _shadow_ids(flow.stack, table) == flow.sent.clean
+    assert shadow_ids(flow.stack, table) == flow.sent.clean
     assert row_ids(flow.stack, flow.sent.clean) == flow.sent.clean
     flow.stack.ok("replay", "compare", number, "--margin", "0")
     _swaps_what_is_wrong(flow, number)
@@ -139,8 +113,8 @@ def test_what_makes_no_sense_is_refused(flow: Flow) -> None:
     unasked = flow.replay("ingest")
     assert (unasked.returncode, "--yes" in unasked.stderr) == (MISUSED, True)
     plan = json.loads(flow.replay("ingest", "--rate", "100", "--dry-run", "--json").stdout)
-    assert plan["messages"] >= _COUNT
-    assert plan["seconds_at_least"] >= _COUNT / 100
+    assert plan["messages"] >= COUNT
+    assert plan["seconds_at_least"] >= COUNT / 100
     assert any("events.clean" in effect for effect in plan["effects"])
     assert all(check["verdict"] == "good" for check in plan["checks"])
 
@@ -192,18 +166,6 @@ def test_a_cancelled_replay_leaves_no_transaction_open(flow: Flow) -> None:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _count(stack: TestStack, table: str) -> int:
-    return len(_shadow_ids(stack, table))
-
-
-def _shadow_ids(stack: TestStack, table: str) -> set[str]:
-    with psycopg.connect(stack.settings().timescale_dsn.get_secret_value()) as connection:
-        found = connection.execute(f"SELECT event_id::text FROM shadow.{table}".encode())
-        names = [str(row[0]) for row in found]
-    assert len(names) == len(set(names)), "an event stands twice in the shadow"
-    return set(names)
 
 
 def _exists(stack: TestStack, table: str) -> bool:

@@ -15,6 +15,7 @@ from control.settings import load_settings
 from jobs.catalogue import JOBS
 from jobs.lane import Lane
 from jobs.order import Order
+from tests.unit.graph_kit import Graph
 
 PARALLELISM = 4
 
@@ -72,7 +73,8 @@ def test_a_setting_that_there_is_not_is_named(driver: ModuleType) -> None:
 def test_a_name_is_submitted_without_waiting_for_a_word(
     driver: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = MagicMock()
+    env, graph = MagicMock(), Graph("events-clean", "18_deduplicate", "20_sink")
+    env._generate_stream_graph.return_value = graph
     prepared: list[Any] = []
 
     def prepare(settings: Any, jars: Any, lane: Lane) -> MagicMock:
@@ -87,7 +89,8 @@ def test_a_name_is_submitted_without_waiting_for_a_word(
     monkeypatch.setattr(driver, "_wait", wait)
     assert driver.main("search") == 0
     assert prepared == [(PARALLELISM, (), True)]
-    graph = env._generate_stream_graph.return_value
+    # The JobManager had built another job before.
+    assert graph.uids == ["events-clean", "8_deduplicate", "10_sink"]
     assert env._j_stream_execution_environment.execute.call_args_list == [call(graph)]
     # The id and the savepoint are Flink's own, as whoever submits has given them.
     assert env.configure.call_args_list == [call({})]
