@@ -44,6 +44,23 @@ def admin_client(bootstrap: str) -> Iterator[KafkaAdminClient]:
             client.close()
 
 
+def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """Return up to where a job has surely worked: Flink commits what a checkpoint covers."""
+    with admin_client(bootstrap) as admin:
+        try:
+            found = admin.list_group_offsets([group])
+        except KafkaError:
+            return {}
+    return {part.partition: offset.offset
+            for part, offset in found.get(group, {}).items() if part.topic == topic}
+
+
+def delete_group(bootstrap: str, group: str) -> None:
+    """Delete a group that nobody reads in any more; one that is not there may be deleted, too."""
+    with admin_client(bootstrap) as admin:
+        admin.delete_groups([group])
+
+
 def create_topics(bootstrap: str, specs: tuple[TopicSpec, ...], replication: int) -> list[str]:
     """Make the topics that are missing; return their names."""
     created = []

@@ -59,8 +59,9 @@ def read_topic(
         .set_property(
             "isolation.level", "read_committed" if committed_only else "read_uncommitted"
         )
-        # A lane's own group would stay behind when the lane is gone.
-        .set_property("commit.offsets.on.checkpoint", str(lane.is_live).lower())
+        # By its group a bounded lane shows that it has read all. Any other lane's would stay behind
+        # when it is gone.
+        .set_property("commit.offsets.on.checkpoint", str(lane.is_live or lane.is_bounded).lower())
         .set_value_only_deserializer(ByteArraySchema())
     )
     if lane.end is not None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from control.lanes.compare import compare_lane
 from control.lanes.outlets import make_outlets, remove_outlets
+from control.lanes.position import forget_position, has_read
 from control.lanes.transactions import end_transactions
 from control.lifecycle.replay import Closing
 from control.lifecycle.replay_plan import ReplayPlan
@@ -34,8 +35,18 @@ class ReplayOutlets:
 
     def remove(self, lane: Lane) -> None:
         """Delete what a shadow wrote, and end what the lane left open. Harmless when repeated."""
-        end_transactions(self._settings.kafka_bootstrap, self._plan.job, lane)
+        bootstrap = self._settings.kafka_bootstrap
+        end_transactions(bootstrap, self._plan.job, lane)
+        forget_position(bootstrap, self._plan.job, lane)
         remove_outlets(self._settings, self._spec, lane)
+
+    def has_read(self, lane: Lane) -> bool:
+        """Tell whether the lane's job has read all that was planned, and a checkpoint covers it."""
+        return has_read(self._settings.kafka_bootstrap, self._plan.job, lane, self._plan.spans)
+
+    def forget(self, lane: Lane) -> None:
+        """Delete what is of no use once the lane's job is over."""
+        forget_position(self._settings.kafka_bootstrap, self._plan.job, lane)
 
     def compare(self, lane: Lane, begun: float, say: Say) -> Closing:
         """Compare what came out since the replay began with what should have."""

@@ -19,6 +19,7 @@ from control.lifecycle.replay_plan import ReplayPlan, replay_job
 from control.lifecycle.run import NotOverError, Run, Say, StepFailedError
 from control.lifecycle.start import submit
 from control.lifecycle.states import kept_checkpoint
+from control.lifecycle.stuck import Stuck
 from control.lifecycle.suspend import attempt_of, end_job
 from control.lifecycle.watch import UNKNOWN_SECONDS
 from control.lifecycle.words import DeploymentState, Event, OperationState, Step
@@ -46,6 +47,12 @@ class Outlets(Protocol):
 
     def remove(self, lane: Lane) -> None:
         """Delete what a shadow wrote, and end what the lane left open. Harmless when repeated."""
+
+    def has_read(self, lane: Lane) -> bool:
+        """Tell whether the lane's job has read all that was planned, and a checkpoint covers it."""
+
+    def forget(self, lane: Lane) -> None:
+        """Delete what is of no use once the lane's job is over."""
 
     def compare(self, lane: Lane, begun: float, say: Say) -> Closing:
         """Compare what came out since the replay began with what should have."""
@@ -80,6 +87,7 @@ class Replaying:
             Step.RECONCILE, lambda: {"since": begun},
             lambda meant: self._compare(float(meant["since"])),
         )
+        self._outlets.forget(self._lane)
         outcome = (f"Replay {self._number} of {self._plan.job} into {self._plan.into} is over:"
                    f" about {self._plan.messages:,} messages in {ran['seconds']:.0f} s."
                    f" {result['words']}")
@@ -153,6 +161,7 @@ class Replaying:
             self._revive(restart=restart)
         job = self._attempts()[0].flink_job
         progress = Progress(self._plan.messages, self._place.clock)
+        stuck = Stuck(self._place, job, lambda: self._outlets.has_read(self._lane), self._run.say)
         health = self._plan.spec.health
         seen = self._place.clock.now()
         while True:
@@ -168,6 +177,7 @@ class Replaying:
                 self._stop_following(job, f"Flink does not know its job {job} any more")
             read = self._place.eyes.patiently(
                 lambda: how_far(self._place.eyes.flink, job, self._plan.spans))
+            stuck.look(sight, read)
             trouble = (f"; restarted {sight.restarts} times: {sight.exception}"
                        if sight.restarts and sight.exception else "")
             self._run.say(f"replaying: {progress.words(read)}{trouble}")

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kafka.errors import KafkaError
-
 from control.events.reader import Reader, Spans, open_reader
-from control.kafka import admin_client
+from control.kafka import committed_offsets
 from control.reconcile.event import EventReader
 
 TOPIC = "events.clean"
@@ -36,7 +34,7 @@ def find_span(
 ) -> tuple[Span, Spans]:
     """Return the span that can be compared, and where its events lie in the topic."""
     # In this order: what comes between the questions is then too new, not missing.
-    groups = {store: _written(bootstrap, f"sluice-{store}") for store in stores}
+    groups = {store: _written(bootstrap, store) for store in stores}
     spans = reader.spans(TOPIC)
     first, end = wanted.first, wanted.end
     limits = []
@@ -62,9 +60,13 @@ def backlog(reader: Reader, bootstrap: str, stores: Sequence[str]) -> dict[str, 
     """Return how many messages each job has surely not written yet."""
     spans = reader.spans(TOPIC)
     return {
-        store: _messages(reader, _unwritten(spans, _written(bootstrap, f"sluice-{store}")))
+        store: _messages(reader, _unwritten(spans, _written(bootstrap, store)))
         for store in stores
     }
+
+
+def _written(bootstrap: str, store: str) -> Mapping[int, int]:
+    return committed_offsets(bootstrap, f"sluice-{store}", TOPIC)
 
 
 def _unwritten(spans: Spans, written: Mapping[int, int]) -> Spans:
@@ -122,16 +124,3 @@ def _open_since(bootstrap: str, events: EventReader, committed: Spans) -> int | 
             reader, events, {part: (committed[part][1], ends[part][1]) for part in committed}
         )
     return min(times.values()) - _SLACK_MICROS if times else None
-
-
-def _written(bootstrap: str, group: str) -> Mapping[int, int]:
-    """Return up to where a job has surely written: Flink commits what a checkpoint covers."""
-    with admin_client(bootstrap) as admin:
-        try:
-            found = admin.list_group_offsets([group])
-        except KafkaError:
-            return {}
-    return {
-        part.partition: offset.offset
-        for part, offset in found.get(group, {}).items() if part.topic == TOPIC
-    }

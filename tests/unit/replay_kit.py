@@ -22,6 +22,8 @@ class FakeOutlets:
         self.there = False
         self.made = 0
         self.closing = Closing(True, "Proven: all.")
+        self.all_read = False
+        self.asked = 0
         self.error: Exception | None = None
 
     def make(self, lane: Lane) -> None:
@@ -30,6 +32,13 @@ class FakeOutlets:
 
     def remove(self, lane: Lane) -> None:
         self.there = False
+
+    def has_read(self, lane: Lane) -> bool:
+        self.asked += 1
+        return self.all_read
+
+    def forget(self, lane: Lane) -> None:
+        pass
 
     def compare(self, lane: Lane, begun: float, say: Say) -> Closing:
         if self.error is not None:

@@ -114,6 +114,40 @@ def test_of_one_that_failed_the_next_goes_on_from_its_last_checkpoint(plane: Rep
     assert plane.state == "done"
 
 
+def drains(plane: ReplayPlane) -> list[bool]:
+    return [one.body["drain"] for one in plane.flink.changes if one.path.endswith("/stop")]
+
+
+def restored_for_ever(plane: ReplayPlane) -> None:
+    """Fail a replay; the job that goes on from its checkpoint does not end by itself."""
+    failed(plane)
+    plane.endless = True
+
+
+def test_one_that_was_restored_and_has_read_all_is_ended(plane: ReplayPlane) -> None:
+    restored_for_ever(plane)
+    plane.outlets.all_read = True
+    assert "is over" in plane.go_on()
+    assert drains(plane) == [True]
+    assert plane.state == "done"
+
+
+def test_one_that_was_restored_and_has_something_to_read_is_left_alone(plane: ReplayPlane) -> None:
+    restored_for_ever(plane)
+    plane.clock.later(60, lambda: plane.flink.finish(plane.lane_jobs[0].id))
+    plane.go_on()
+    assert plane.outlets.asked > 2
+    assert drains(plane) == []
+
+
+def test_one_that_began_at_the_beginning_ends_by_itself(plane: ReplayPlane) -> None:
+    plane.endless, plane.outlets.all_read = True, True
+    plane.clock.later(60, lambda: plane.flink.finish(plane.lane_jobs[0].id))
+    plane.replay()
+    assert plane.outlets.asked == 0
+    assert drains(plane) == []
+
+
 def test_one_that_failed_before_a_checkpoint_begins_again(plane: ReplayPlane) -> None:
     ready_to_fail(plane, after=2.5)
     with pytest.raises(NotOverError):
