@@ -30,7 +30,7 @@ from control.lifecycle.open import Desk, open_desk
 from control.lifecycle.perform import Held, held
 from control.lifecycle.plan import How, Plan, Restore, Suspend
 from control.lifecycle.preflight import Check, Verdict, preflight
-from control.lifecycle.progress import how_far
+from control.lifecycle.progress import how_far, positions
 from control.lifecycle.releases import find_spec
 from control.lifecycle.replay_plan import (
     ReplayPlan,
@@ -305,7 +305,7 @@ def _finish(
 
 def _now(desk: Desk, plan: ReplayPlan, job: str) -> dict[str, Any]:
     sight = desk.place.eyes.sight(job, plan.spec.health)
-    read = how_far(desk.place.eyes.flink, job, plan.spans)
+    read = how_far(positions(desk.place.eyes.flink, job, plan.spans), plan.spans)
     return {"state": (sight.state or "unknown").lower(), "read": read,
             "restarts": sight.restarts, "exception": sight.exception}
 

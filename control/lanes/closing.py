@@ -6,6 +6,7 @@ from control.lanes.compare import compare_lane
 from control.lanes.outlets import make_outlets, remove_outlets
 from control.lanes.position import forget_position, has_read
 from control.lanes.transactions import end_transactions
+from control.lifecycle.progress import Positions
 from control.lifecycle.replay import Closing
 from control.lifecycle.replay_plan import ReplayPlan
 from control.lifecycle.run import Say
@@ -40,9 +41,10 @@ class ReplayOutlets:
         forget_position(bootstrap, self._plan.job, lane)
         remove_outlets(self._settings, self._spec, lane)
 
-    def has_read(self, lane: Lane) -> bool:
-        """Tell whether the lane's job has read all that was planned, and a checkpoint covers it."""
-        return has_read(self._settings.kafka_bootstrap, self._plan.job, lane, self._plan.spans)
+    def has_read(self, lane: Lane, positions: Positions) -> bool:
+        """Tell whether the lane's job has read all that was planned; it tells some positions."""
+        return has_read(self._settings.kafka_bootstrap, self._plan.job, lane, self._plan.spans,
+                        positions)
 
     def forget(self, lane: Lane) -> None:
         """Delete what is of no use once the lane's job is over."""

@@ -1,4 +1,4 @@
-"""How far the job of a lane has read, by what it commits to a group of its own."""
+"""How far the job of a lane has read, by what it tells and what it commits."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,20 @@ from control.kafka import committed_offsets, delete_group
 from jobs.lane import Lane
 
 
-def has_read(bootstrap: str, job: str, lane: Lane, spans: Mapping[str, Spans]) -> bool:
-    """Tell whether a lane's job has read its spans to the end, and a checkpoint covers that."""
+def has_read(
+    bootstrap: str, job: str, lane: Lane, spans: Mapping[str, Spans],
+    told: Mapping[str, Mapping[int, int]],
+) -> bool:
+    """Tell whether a lane's job has read its spans to the end.
+
+    Where it is it tells itself, but nothing of partitions that it had read before it was restored;
+    and what it commits to its group lacks what it read last.
+    """
     with open_reader(bootstrap) as reader:
         for topic, wanted in spans.items():
             done = committed_offsets(bootstrap, _group(job, lane), topic)
-            left = {part: (max(first, done.get(part, first)), end)
+            now = told.get(topic, {})
+            left = {part: (max(first, done.get(part, first), now.get(part, first)), end)
                     for part, (first, end) in wanted.items()}
             # What is left may be markers of transactions, which are no messages.
             if next(iter(reader.between(topic, left)), None) is not None:

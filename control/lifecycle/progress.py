@@ -1,7 +1,7 @@
 """How far a bounded job is, by the offsets that its sources tell."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from control.errors import SluiceError
@@ -14,33 +14,39 @@ from control.lifecycle.book import Clock
 _OFFSET = re.compile(r"\.topic\.(.+)\.partition\.(\d+)\.currentOffset$")
 _REPLACED = re.compile(r"[ .:,]")
 
+# By topic and partition, the offset after the last one that was read.
+Positions = Mapping[str, Mapping[int, int]]
 
-def how_far(flink: FlinkClient, job: str, spans: Mapping[str, Spans]) -> int:
-    """Return how many messages of these spans a job has read, as far as it tells."""
-    read = 0
-    named = {_REPLACED.sub("_", topic): found for topic, found in spans.items()}
+
+def positions(flink: FlinkClient, job: str, topics: Iterable[str]) -> Positions:
+    """Return up to where a job has read each partition of these topics, as far as it tells."""
+    found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
+    named = {_REPLACED.sub("_", topic): topic for topic in found}
     try:
-        vertices = flink.details(job).get("vertices", [])
-        for vertex in vertices:
+        for vertex in flink.details(job).get("vertices", []):
             number = str(vertex["id"])
             names = [name for name in flink.metric_names(job, number) if _OFFSET.search(name)]
             # A partition is read by one task, and those that never had it say nothing of it.
-            found = flink.vertex_metrics(job, number, names, "max") if names else {}
-            read += sum(_part(name, offset, named) for name, offset in found.items())
+            values = flink.vertex_metrics(job, number, names, "max") if names else {}
+            for name, offset in values.items():
+                parts = _OFFSET.search(name)
+                topic = named.get(_REPLACED.sub("_", parts[1])) if parts else None
+                if parts and topic is not None:
+                    found[topic][int(parts[2])] = int(offset) + 1
     except FlinkAwayError:
         raise
     except SluiceError:
         # A task that has just been placed has no such thing yet.
-        return 0
-    return read
+        return {topic: {} for topic in found}
+    return found
 
 
-def _part(name: str, offset: float, spans: Mapping[str, Spans]) -> int:
-    found = _OFFSET.search(name)
-    if found is None:
-        return 0
-    first, end = spans.get(_REPLACED.sub("_", found[1]), {}).get(int(found[2]), (0, 0))
-    return max(0, min(int(offset) + 1, end) - first)
+def how_far(found: Positions, spans: Mapping[str, Spans]) -> int:
+    """Return how many messages of these spans lie before these positions."""
+    return sum(
+        max(0, min(found.get(topic, {}).get(part, first), end) - first)
+        for topic, parts in spans.items() for part, (first, end) in parts.items()
+    )
 
 
 class Progress:

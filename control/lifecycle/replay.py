@@ -14,7 +14,7 @@ from control.flink import FlinkAwayError
 from control.flink_answers import ENDED
 from control.lifecycle.back import own_newest
 from control.lifecycle.deployments import Deployment
-from control.lifecycle.progress import Progress, how_far
+from control.lifecycle.progress import Positions, Progress, how_far, positions
 from control.lifecycle.replay_plan import ReplayPlan, replay_job
 from control.lifecycle.run import NotOverError, Run, Say, StepFailedError
 from control.lifecycle.start import submit
@@ -48,8 +48,8 @@ class Outlets(Protocol):
     def remove(self, lane: Lane) -> None:
         """Delete what a shadow wrote, and end what the lane left open. Harmless when repeated."""
 
-    def has_read(self, lane: Lane) -> bool:
-        """Tell whether the lane's job has read all that was planned, and a checkpoint covers it."""
+    def has_read(self, lane: Lane, positions: Positions) -> bool:
+        """Tell whether the lane's job has read all that was planned; it tells some positions."""
 
     def forget(self, lane: Lane) -> None:
         """Delete what is of no use once the lane's job is over."""
@@ -161,7 +161,7 @@ class Replaying:
             self._revive(restart=restart)
         job = self._attempts()[0].flink_job
         progress = Progress(self._plan.messages, self._place.clock)
-        stuck = Stuck(self._place, job, lambda: self._outlets.has_read(self._lane), self._run.say)
+        stuck = Stuck(self._place, job, self._run.say)
         health = self._plan.spec.health
         seen = self._place.clock.now()
         while True:
@@ -175,9 +175,11 @@ class Replaying:
                 seen = now
             elif now - seen > UNKNOWN_SECONDS:
                 self._stop_following(job, f"Flink does not know its job {job} any more")
-            read = self._place.eyes.patiently(
-                lambda: how_far(self._place.eyes.flink, job, self._plan.spans))
-            stuck.look(sight, read)
+            found = self._place.eyes.patiently(
+                lambda: positions(self._place.eyes.flink, job, self._plan.spans))
+            read = how_far(found, self._plan.spans)
+            if stuck.is_quiet(sight, read) and self._outlets.has_read(self._lane, found):
+                stuck.drain()
             trouble = (f"; restarted {sight.restarts} times: {sight.exception}"
                        if sight.restarts and sight.exception else "")
             self._run.say(f"replaying: {progress.words(read)}{trouble}")

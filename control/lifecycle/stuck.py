@@ -5,7 +5,6 @@ will be given no more to read (FLINK-31006): it reads to its end, and the job ru
 """
 
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 
 from control.errors import TimedOutError
@@ -22,28 +21,25 @@ _DRAIN_SECONDS = 600.0
 class Stuck:
     """Watches one bounded job for that."""
 
-    def __init__(
-        self, place: Workplace, job: str, has_read: Callable[[], bool], say: Say
-    ) -> None:
+    def __init__(self, place: Workplace, job: str, say: Say) -> None:
         self._place = place
         self._job = job
-        self._has_read = has_read
         self._say = say
         self._read = -1
         self._since = place.clock.now()
 
-    def look(self, sight: Sight, read: int) -> None:
-        """End the job if it was restored, has read all, and does not end by itself."""
+    def is_quiet(self, sight: Sight, read: int) -> bool:
+        """Tell, once in a while, that the job was restored and has read no more for a while."""
         now = self._place.clock.now()
         restored = sight.checkpoints is not None and sight.checkpoints.restored_path is not None
         if not restored or read != self._read:
             self._read, self._since = read, now
-        elif now - self._since >= _QUIET_SECONDS:
-            self._since = now
-            if self._has_read():
-                self._drain()
+        if now - self._since < _QUIET_SECONDS:
+            return False
+        self._since = now
+        return True
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Let it write and commit what it holds, as at the end of its sources, and end."""
         self._say("all is read, but it does not end by itself: ending it")
         eyes, trigger = self._place.eyes, uuid.uuid4().hex

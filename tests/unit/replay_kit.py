@@ -2,6 +2,7 @@
 
 
 from control.lifecycle.ledger import Operation
+from control.lifecycle.progress import Positions
 from control.lifecycle.replay import Closing, Replaying
 from control.lifecycle.replay_plan import ReplayPlan, replay_job
 from control.lifecycle.run import Say
@@ -33,7 +34,7 @@ class FakeOutlets:
     def remove(self, lane: Lane) -> None:
         self.there = False
 
-    def has_read(self, lane: Lane) -> bool:
+    def has_read(self, lane: Lane, positions: Positions) -> bool:
         self.asked += 1
         return self.all_read
 
