@@ -1,8 +1,8 @@
 """Run a job's code over a span of history, beside the live job: started, watched, compared.
 
 The job in Flink needs nobody: a command that was killed or interrupted leaves it running, and to
-resume is to watch it again. Of one that failed the next one goes on from its last
-checkpoint, under the next id of a series; each is written down before it is submitted.
+resume is to watch it again. Of one that failed the next one goes on from its last checkpoint, under
+the next id of a series; each is written down before it is submitted.
 """
 
 from collections.abc import Mapping
