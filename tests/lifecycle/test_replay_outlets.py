@@ -29,6 +29,8 @@ def flow(stack: TestStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         wait_until("all in the indices",
                    lambda: document_ids(stack, found.sent.clean) == found.sent.clean, 120, pause=1)
         yield found
+        # By the books it would run on, and the next replay would wait for what it writes.
+        stack.ok("stop", "search", "--yes")
 
 
 @pytest.mark.long
