@@ -30,7 +30,7 @@ def flow(stack: TestStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                    lambda: document_ids(stack, found.sent.clean) == found.sent.clean, 120, pause=1)
         yield found
         # By the books it would run on, and the next replay would wait for what it writes.
-        stack.ok("stop", "search", "--yes")
+        stack.ok("stop", "search")
 
 
 @pytest.mark.long
