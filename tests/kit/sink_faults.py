@@ -138,8 +138,9 @@ class SinkLoad:
         assert max(outcome.clean.values()) == 1
         self._check_letters(outcome, manifest, refused)
         await_written(self._stack, seconds)
-        assert row_ids(self._stack, set(outcome.clean)) == good | refused["search"]
-        assert document_ids(self._stack, set(outcome.clean)) == good | refused["timescale"]
+        sent = set(outcome.clean)
+        _check_stored("timescale", row_ids(self._stack, sent), good | refused["search"])
+        _check_stored("search", document_ids(self._stack, sent), good | refused["timescale"])
         verdict = self._stack.run("reconcile", "--from", self._since.isoformat(), "--json")
         assert verdict.returncode == 0, verdict.stdout + verdict.stderr
         assert json.loads(verdict.stdout)["events"] == records
@@ -160,6 +161,12 @@ class SinkLoad:
             assert max(found.values(), default=1) == 1, f"{store}: a letter was written twice"
         by_ingest = sum(letter["stage"] == "ingest" for letter in outcome.letters)
         assert by_ingest == manifest.refused.total()
+
+
+def _check_stored(store: str, found: set[str], wanted: set[str]) -> None:
+    lacking, extra = sorted(wanted - found), sorted(found - wanted)
+    assert not lacking, f"{store}: {len(lacking)} of {len(wanted)} missing, such as {lacking[:3]}"
+    assert not extra, f"{store}: {len(extra)} that it should have refused, such as {extra[:3]}"
 
 
 def left(stack: TestStack) -> dict[str, int]:

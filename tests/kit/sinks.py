@@ -139,7 +139,7 @@ def documents(stack: TestStack, ids: Sequence[str]) -> dict[str, dict[str, Any]]
 
 def _hits(stack: TestStack, ids: Sequence[str], *, source: bool) -> Iterator[dict[str, Any]]:
     url = stack.settings().elasticsearch_url.get_secret_value()
-    httpx.post(f"{url}/events/_refresh?ignore_unavailable=true", timeout=30)
+    httpx.post(f"{url}/events/_refresh?ignore_unavailable=true", timeout=60).raise_for_status()
     for start in range(0, len(ids), 5_000):
         answer = httpx.post(f"{url}/events/_search?ignore_unavailable=true", timeout=60, json={
             "size": 10_000, "_source": source,
