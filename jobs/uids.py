@@ -8,8 +8,8 @@ from control.errors import SluiceError
 from jobs.lane import Lane
 from jobs.spec import TRANSACTIONS, JobSpec
 
-# What Flink SQL gives: a number and a name. The second half of a sink is named after the first.
-_OF_SQL = re.compile(r"(?P<before>(?:.*: )?)(?P<number>\d+)_(?P<name>.+)")
+# What Flink SQL gives: a number and a name.
+_OF_SQL = re.compile(r"(\d+)_(.+)")
 
 
 def settle_numbers(stream_graph: Any, job: JobSpec) -> None:
@@ -29,10 +29,9 @@ def settle_numbers(stream_graph: Any, job: JobSpec) -> None:
         new |= {f"{old}_{name}": f"{number}_{name}"
                 for old, number in zip(found[name], numbers, strict=True)}
     for node, uid in _uids(stream_graph):
-        parts = _OF_SQL.fullmatch(uid)
-        own = uid[len(parts["before"]):] if parts else uid
-        if parts and own in new:
-            stream_graph.setTransformationUID(node.getId(), parts["before"] + new[own])
+        own = _first_half(uid)
+        if own in new:
+            stream_graph.setTransformationUID(node.getId(), uid.removesuffix(own) + new[own])
 
 
 def part_from_live(stream_graph: Any, job: JobSpec, lane: Lane) -> None:
@@ -42,7 +41,7 @@ def part_from_live(stream_graph: Any, job: JobSpec, lane: Lane) -> None:
     """
     open_transactions = {part.uid for part in job.state if part.form.startswith(TRANSACTIONS)}
     for node, uid in _uids(stream_graph):
-        if uid.rpartition(": ")[2] in open_transactions:
+        if _first_half(uid) in open_transactions:
             stream_graph.setTransformationUID(node.getId(), lane.own(uid))
 
 
@@ -53,11 +52,16 @@ def _uids(stream_graph: Any) -> Iterator[tuple[Any, str]]:
             yield node, str(uid)
 
 
+def _first_half(uid: str) -> str:
+    """Return what the second half of a sink is named after: the first; any other uid as it is."""
+    return uid.rpartition(": ")[2]
+
+
 def _numbers(uids: Iterable[str]) -> dict[str, list[int]]:
     """Return the numbers that there are for each name, the smallest first."""
     found: dict[str, set[int]] = {}
     for uid in uids:
-        parts = _OF_SQL.fullmatch(uid)
+        parts = _OF_SQL.fullmatch(_first_half(uid))
         if parts:
-            found.setdefault(parts["name"], set()).add(int(parts["number"]))
+            found.setdefault(parts[2], set()).add(int(parts[1]))
     return {name: sorted(numbers) for name, numbers in found.items()}

@@ -36,9 +36,8 @@ class ReplayOutlets:
 
     def remove(self, lane: Lane) -> None:
         """Delete what a shadow wrote, and end what the lane left open. Harmless when repeated."""
-        bootstrap = self._settings.kafka_bootstrap
-        end_transactions(bootstrap, self._plan.job, lane)
-        forget_position(bootstrap, self._plan.job, lane)
+        end_transactions(self._settings.kafka_bootstrap, self._plan.job, lane)
+        self.forget(lane)
         remove_outlets(self._settings, self._spec, lane)
 
     def has_read(self, lane: Lane, positions: Positions) -> bool:

@@ -131,14 +131,12 @@ def _look_until(
                 # Why it failed is told a little later than that it did.
                 why = place.eyes.exception(job) if sight.exception is None else None
                 problem = illness(replace(worst, exception=why or worst.exception), watch)
-                message = f"Job {job} is not well: {problem}."
-                raise UnhealthyError(message)
+                raise _not_well(job, problem)
             lack = missing(sight, now - begun)
             if lack is None:
                 too_many = refusals(sight, watch.max_refused)
                 if too_many is not None:
-                    message = f"Job {job} is not well: {too_many}."
-                    raise UnhealthyError(message)
+                    raise _not_well(job, too_many)
                 return sight
             say(lack)
             if now - begun > watch.give_up_seconds:
@@ -146,6 +144,10 @@ def _look_until(
                 message = f"Job {job} is not well after {now - begun:.0f} s: {lack}.{why}"
                 raise UnhealthyError(message)
         place.clock.sleep(_PAUSE_SECONDS)
+
+
+def _not_well(job: str, problem: str | None) -> UnhealthyError:
+    return UnhealthyError(f"Job {job} is not well: {problem}.")
 
 
 def _worse(before: Sight, sight: Sight) -> Sight:
