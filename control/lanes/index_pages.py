@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from control.errors import RefusedError
 from control.reconcile.span import Span, exact_moment
-from control.search import ask
+from control.search import ask, search
 from jobs.spec import Output
 
 # Elasticsearch does not sort by _id; a document carries it as this.
@@ -63,7 +63,7 @@ def documents(url: SecretStr, prefix: str, time: str, span: Span) -> Iterator[Fo
     try:
         after: list[Any] | None = None
         while True:
-            answer = ask("POST", url, "/_search", {
+            answer = search(url, "/_search", {
                 "size": _PAGE, "track_total_hits": False, "version": True,
                 "query": {"range": {time: {
                     "gte": exact_moment(span.first), "lt": exact_moment(span.end),

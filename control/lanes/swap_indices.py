@@ -29,7 +29,7 @@ from control.lanes.index_pages import (
     side_by_side,
 )
 from control.reconcile.span import Span, moment
-from control.search import BUSY, BusyError, ask, write_bulk
+from control.search import BUSY, BusyError, ask, search, write_bulk
 from jobs.lane import LIVE, Lane
 from jobs.sink_plans import index_form
 from jobs.spec import Output
@@ -156,7 +156,7 @@ class IndexSwap:
         answer = ask("POST", self._url, "/_mget?_source=false", {"docs": asked})
         held = {
             id(pair) for pair, found in zip(alone, answer["docs"], strict=True)
-            if found.get("found")
+            if _is_there(found)
         }
         return [pair for pair in pairs if id(pair) not in held]
 
@@ -179,7 +179,7 @@ class IndexSwap:
         after: list[Any] | None = None
         ask("POST", self._url, f"/{self._plan}/_refresh")
         while True:
-            hits = ask("POST", self._url, f"/{self._plan}/_search", {
+            hits = search(self._url, f"/{self._plan}/_search", {
                 "size": _BATCH, "sort": [{"number": "asc"}],
                 **({"search_after": after} if after else {}),
             })["hits"]["hits"]
@@ -239,6 +239,17 @@ class IndexSwap:
                 raise SluiceError(message, _GO_ON)
             time.sleep(_PAUSE_SECONDS)
         return []
+
+
+def _is_there(found: dict[str, Any]) -> bool:
+    error = found.get("error")
+    if error and error.get("type") != "index_not_found_exception":
+        # Nobody knows: moved on a guess, the document of the other side would be gone.
+        message = (
+            f"Elasticsearch cannot read {found['_id']} in {found['_index']}: {error.get('reason')}"
+        )
+        raise SluiceError(message, f"Mend that first. {_GO_ON}")
+    return bool(found.get("found"))
 
 
 def plan_of(lane: Lane, name: str) -> str:

@@ -12,7 +12,7 @@ from control.reconcile.event import Event
 from control.reconcile.span import Span, exact_moment
 from control.reconcile.store import Held
 from control.reconcile.tally import Bucket, Tally, part_of
-from control.search import ask
+from control.search import ask, search
 from jobs.search import SearchPlan
 from udfs.document_text import digest
 from udfs.documents import PREFIX
@@ -132,7 +132,7 @@ class EventsIndex:
             after = hits[-1]["sort"]
 
     def _search(self, body: dict[str, Any]) -> dict[str, Any]:
-        return ask("POST", self._url, f"{self._where}/_search?ignore_unavailable=true", body)
+        return search(self._url, f"{self._where}/_search?ignore_unavailable=true", body)
 
 
 _HALVES = ("digest_high", "digest_low")

@@ -1,9 +1,9 @@
 """Keep the loaded classes of a Java server for its next start, which then takes much less CPU.
 
 Two cores start eight Java processes at once, so CPU is what a start costs: with an archive a half
-for Elasticsearch and the registry, two thirds for the others. The JVM writes the archive when it
-ends; it counts only once the server has ended by itself, and the JVM ignores an archive that does
-not fit its version or jars.
+for the registry, two thirds for the others. The JVM writes the archive when it ends; it counts only
+once the server has ended by itself, and the JVM ignores an archive that does not fit its version or
+jars. It is for jars on the class path alone, never for modules: see Elasticsearch.
 """
 
 import hashlib

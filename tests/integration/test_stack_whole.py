@@ -53,6 +53,15 @@ def test_every_server_listens_on_loopback_only(stack: TestStack) -> None:
     assert {address for _, address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
+def test_elasticsearch_has_no_class_archive(stack: TestStack) -> None:
+    # With one a search now and then lacked what a shard held, and said so in a corner of its
+    # answer: docs/adr/0002.
+    options = psutil.Process(stack.pid("elasticsearch")).cmdline()
+    assert not [option for option in options if "Archive" in option]
+    kafka = psutil.Process(stack.pid("kafka")).cmdline()
+    assert [option for option in kafka if "Archive" in option]
+
+
 def test_a_second_up_changes_nothing(stack: TestStack) -> None:
     before = {name: entry["pid"] for name, entry in stack.status().items()}
     printed = stack.ok("stack", "up")

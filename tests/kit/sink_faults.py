@@ -122,7 +122,7 @@ class SinkLoad:
             self._refuse_no_longer()
 
     def _refuse_no_longer(self) -> None:
-        execute(self._stack, f"ALTER TABLE public.events DROP CONSTRAINT {_CONSTRAINT}")
+        execute(self._stack, f"ALTER TABLE public.events DROP CONSTRAINT IF EXISTS {_CONSTRAINT}")
 
     def _check(self, seconds: float) -> dict[str, int]:
         manifest = Manifest.read(*self._files)

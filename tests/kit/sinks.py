@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import fastavro
-import httpx
 import psycopg
 from kafka import KafkaProducer
 from psycopg.rows import dict_row
@@ -20,6 +19,7 @@ from control.events.encoder import Encoder
 from control.events.generator import Generator
 from control.events.traffic import Shares, Traffic
 from control.registry import RegistryClient
+from control.search import ask, search
 from control.settings import Settings, load_settings
 from tests.kit.outcome import CLEAN, decode
 from tests.kit.stack import TestStack
@@ -138,14 +138,14 @@ def documents(stack: TestStack, ids: Sequence[str]) -> dict[str, dict[str, Any]]
 
 
 def _hits(stack: TestStack, ids: Sequence[str], *, source: bool) -> Iterator[dict[str, Any]]:
-    url = stack.settings().elasticsearch_url.get_secret_value()
-    httpx.post(f"{url}/events/_refresh?ignore_unavailable=true", timeout=60).raise_for_status()
+    url = stack.settings().elasticsearch_url
+    ask("POST", url, "/events/_refresh?ignore_unavailable=true")
     for start in range(0, len(ids), 5_000):
-        answer = httpx.post(f"{url}/events/_search?ignore_unavailable=true", timeout=60, json={
+        answer = search(url, "/events/_search?ignore_unavailable=true", {
             "size": 10_000, "_source": source,
             "query": {"ids": {"values": list(ids[start:start + 5_000])}},
         })
-        yield from answer.raise_for_status().json()["hits"]["hits"]
+        yield from answer["hits"]["hits"]
 
 
 def row_ids(stack: TestStack, ids: Collection[str]) -> set[str]:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from control.database import Connection
 from control.errors import SluiceError
-from control.lanes import swap
+from control.lanes import swap, swap_indices
 from control.lanes.findings import SwapFindings
 from control.lanes.swap import swap_lane, swaps_cut_off
 from control.settings import load_settings
@@ -80,3 +80,22 @@ def test_one_that_could_not_be_noted_is_finished_and_not_taken_back(search: Fake
     assert noted == [SwapFindings("index events", 2, 2, 0),
                      SwapFindings("index events", 2, 2, 0, finished=True)]
     assert swaps_cut_off(load_settings(), spec(), SHADOW) == []
+
+
+def test_what_cannot_be_looked_up_is_not_moved(
+    search: FakeSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search.put(LIVE_DAY, "8", {"event_id": "8", "cleaned_at": "1970-01-01T00:00:08.000000Z",
+                               "by": "alone"})
+    before = search.there("events-")
+    error = {"type": "no_shard_available_action_exception", "reason": "shard is not there"}
+
+    def ask(method: str, url: SecretStr, path: str, body: Any = None) -> dict[str, Any]:
+        if path.startswith("/_mget"):
+            return {"docs": [{**one, "error": error} for one in body["docs"]]}
+        return search.ask(method, url, path, body)
+
+    monkeypatch.setattr(swap_indices, "ask", ask)
+    with pytest.raises(SluiceError, match=r"cannot read 8 in .*shard is not there"):
+        swapped()
+    assert search.there("events-") == before

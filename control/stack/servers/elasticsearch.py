@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from textwrap import dedent
 
-from control.stack.class_archive import ClassArchive
 from control.stack.component import Component, NotReadyError, StackContext
 from control.stack.java import ELASTICSEARCH_JAVA, LATE_COMPILER, Java
 from control.stack.java_build import build_search_node
@@ -46,7 +45,6 @@ class Elasticsearch(Component):
     artifacts = ("elasticsearch", "java-compiler")
     java = ELASTICSEARCH_JAVA
     stop_stage = 3
-    # The first stop writes the class archive, 90 MB, on cores that other servers want, too.
     stop_seconds = 20
     server_is = "SearchNode"
 
@@ -97,14 +95,17 @@ class Elasticsearch(Component):
             """)
 
     def launch(self, context: StackContext) -> Launch:
-        """Start the node by a main class of ours, as the distribution's launcher would."""
+        """Start the node by a main class of ours, as the distribution's launcher would.
+
+        Without a class archive: its classes are in modules, and the JVM now and then fails to load
+        an archived one ("package is sealed"). A search then lacks what a shard holds.
+        """
         program, node = self._program(context), self._node(context)
         java = context.area.readable(self._java(context).home)
         environment = context.area.environment(base_environment())
         return Launch(
             (
                 str(java / "bin" / "java"), *_OPTIONS, *LATE_COMPILER,
-                *self._archive(context).options(),
                 f"-Djava.io.tmpdir={environment['TMPDIR']}",
                 f"-Des.path.home={program}", "-Des.distribution.type=zip",
                 f"-Dlog4j2.configurationFile={self._conf(context) / 'log4j2.properties'}",
@@ -116,10 +117,6 @@ class Elasticsearch(Component):
             self.log(context), environment, context.area.path, context.area.account,
         )
 
-    def ended(self, context: StackContext) -> None:
-        """Keep the class archive."""
-        self._archive(context).keep()
-
     @staticmethod
     def _java(context: StackContext) -> Java:
         return context.java(ELASTICSEARCH_JAVA)
@@ -127,16 +124,6 @@ class Elasticsearch(Component):
     def _node(self, context: StackContext) -> Path:
         node = build_search_node(context, self._java(context), self._program(context))
         return context.area.readable(node)
-
-    def _archive(self, context: StackContext) -> ClassArchive:
-        # Beside the main class: in the cache for all stacks, or with its copy in the area, since
-        # an archive is good for one place of the jars only.
-        node = self._node(context)
-        jars = [node / "search-node.jar", *sorted((self._program(context) / "lib").glob("*.jar"))]
-        return ClassArchive(
-            self.name, self._java(context), jars, folder=node,
-            draft=self.data(context) / "elasticsearch.jsa",
-        )
 
     def probe(self, context: StackContext) -> str:
         """Wait for a cluster whose shards are there; the distribution answers no `GET /`."""
