@@ -29,7 +29,7 @@ run: install ## the stack, the jobs, a stream of events, and what came out
 	@$(BIN)/sluice demo
 
 test: lint ## lint, types, unit and integration tests on a stack of their own
-	@$(BIN)/python -m tests.kit.run -m "not long" tests/unit tests/integration tests/lifecycle
+	@$(BIN)/python -m tests.kit.run -m "not long" --durations=25 tests/unit tests/integration tests/lifecycle
 
 test-unit: install ## the tests that need no server
 	@$(BIN)/python -m pytest -q tests/unit

@@ -88,6 +88,12 @@ def _answer(method: str, url: SecretStr, path: str, **request: Any) -> dict[str,
             method, f"{url.get_secret_value().rstrip('/')}{path}", timeout=_TIMEOUT_SECONDS,
             **request,
         )
+    except httpx.TimeoutException as error:
+        message = (
+            f"Elasticsearch at {public(url)} did not answer {method} {path} within"
+            f" {_TIMEOUT_SECONDS} seconds: it is too busy, or an index is not there."
+        )
+        raise BusyError(message, f"`sluice stack status` shows if it is up; {_TELLS}") from error
     except httpx.HTTPError as error:
         message = f"Elasticsearch at {public(url)} does not answer: {error}"
         raise SluiceError(message, "Is it up? `sluice stack status` tells.") from error

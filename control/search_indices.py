@@ -25,7 +25,8 @@ class Index:
 
 def list_indices(url: SecretStr, keep_days: int) -> list[Index]:
     """Return the daily indices, the newest first; an index of another name is nobody's here."""
-    answer = ask("GET", url, f"/{_PATTERN}/_stats/docs,store?filter_path=indices.*.primaries")
+    kept = "indices.*.primaries,_shards.failures"
+    answer = ask("GET", url, f"/{_PATTERN}/_stats/docs,store?filter_path={kept}")
     oldest = oldest_day(time.time(), keep_days)
     found = []
     for name, stats in answer.get("indices", {}).items():

@@ -148,21 +148,6 @@ def test_an_event_that_stands_twice_is_found(sinks: TestStack) -> None:
     assert sent.compare()[0] == 0
 
 
-def test_what_a_shard_cannot_tell_is_not_missing(sinks: TestStack) -> None:
-    sent = Sent(sinks, 300, seed=305)
-    index = f"{sinks.settings().elasticsearch_url.get_secret_value()}/events-2001.01.01"
-    httpx.put(f"{index}?wait_for_active_shards=0", timeout=30, json={
-        "settings": {"index.routing.allocation.require._name": "nobody"},
-    }).raise_for_status()
-    try:
-        done = sinks.run("reconcile", "--from", sent.since, "--json")
-    finally:
-        httpx.delete(index, timeout=30).raise_for_status()
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "missing shards" in done.stderr
-    assert sent.compare()[0] == 0
-
-
 def test_what_a_store_refused_is_not_missing(sinks: TestStack) -> None:
     maker = CleanMaker(sinks)
     since = datetime.now(UTC).isoformat()

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from control.search import BusyError, search
 from control.settings import load_settings
 from tests.kit.kafka import make_topic, read_committed, send
 from tests.kit.stack import TestStack
@@ -225,3 +226,17 @@ def test_the_index_template_is_strict(stack: TestStack) -> None:
     nowhere = httpx.put(f"{url}/typo-2026/_doc/1", json={"event_id": "1"}, timeout=30)
     assert nowhere.status_code == 404
     httpx.delete(f"{url}/events-2026.01.02", timeout=30)
+
+
+def test_a_search_does_not_leave_out_what_a_shard_holds(stack: TestStack) -> None:
+    url = stack.settings().elasticsearch_url
+    index = f"{url.get_secret_value()}/events-2001.01.01"
+    # No node has this name: its only shard is nowhere.
+    httpx.put(f"{index}?wait_for_active_shards=0", timeout=30, json={
+        "settings": {"index.routing.allocation.require._name": "nobody"},
+    }).raise_for_status()
+    try:
+        with pytest.raises(BusyError, match="missing shards"):
+            search(url, "/events/_search", {"size": 1})
+    finally:
+        httpx.delete(index, timeout=30).raise_for_status()

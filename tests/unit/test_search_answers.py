@@ -43,3 +43,13 @@ def test_a_search_asks_for_all_or_nothing(asked: list[str], path: str) -> None:
     address = httpx.URL(asked[0])
     assert address.path == path.partition("?")[0]
     assert address.params["allow_partial_search_results"] == "false"
+
+
+def test_one_that_does_not_answer_in_time_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def request(*_: Any, **__: Any) -> httpx.Response:
+        message = "timed out"
+        raise httpx.ReadTimeout(message)
+
+    monkeypatch.setattr(httpx, "request", request)
+    with pytest.raises(BusyError, match="did not answer POST /events/_refresh within"):
+        search.ask("POST", URL, "/events/_refresh")
