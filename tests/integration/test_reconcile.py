@@ -183,7 +183,7 @@ def test_it_compares_while_events_arrive(sinks: TestStack) -> None:
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        time.sleep(30)
+        time.sleep(10)
         for _ in range(3):
             done = sinks.run("reconcile", "--from", since, "--json")
             assert done.returncode == 0, done.stdout + done.stderr

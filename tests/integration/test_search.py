@@ -132,7 +132,7 @@ def test_it_waits_for_a_dead_elasticsearch(sink: TestStack, maker: CleanMaker) -
     send_clean(sink, records[:2_000])
     sink.kill("elasticsearch")
     send_clean(sink, records[2_000:])
-    time.sleep(15)
+    time.sleep(8)
     assert flink.is_running(sink, job)
     sink.ok("stack", "up")
     await_documents(sink, records, 180)
