@@ -8,8 +8,8 @@ from tests.kit.jobs import running_job
 from tests.kit.sink_faults import SinkLoad, kill_in_turn
 from tests.kit.stack import TestStack
 
-# The JobManager and the broker die in the tests of ingest, PostgreSQL in those of timescale.
-VICTIMS = ("python of timescale", "taskmanager", "elasticsearch")
+# The JobManager and the broker die in the tests of ingest, Elasticsearch in those of search.
+VICTIMS = ("python of timescale", "taskmanager", "postgres")
 
 
 def test_what_dies_in_a_row_costs_no_event(stack: TestStack, tmp_path: Path) -> None:
