@@ -7,6 +7,8 @@ import pytest
 from control.settings import ADDRESSES, PREFIX
 from tests.kit.stack import TEST_HOMES, TestStack
 
+pytest_plugins = ["tests.kit.recorder"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_of_the_caller() -> Iterator[None]:
