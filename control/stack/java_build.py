@@ -59,7 +59,6 @@ def build_search_node(context: StackContext, java: Java, program: Path) -> Path:
     jars = sorted((program / "lib").glob("*.jar"))
 
     def finish(draft: Path) -> None:
-        # A jar, because a class archive takes no folder of classes.
         _pack(draft / "classes", draft / "search-node.jar", {})
         shutil.rmtree(draft / "classes")
         modules = draft / "modules"
