@@ -28,6 +28,10 @@ from udfs.contract import load_contract
 
 STORES = ("timescale", "search")
 _PAUSE_SECONDS = 2.0
+_ASK_AGAIN = (
+    "Ask again in half a minute, or with an earlier --from; "
+    "`sluice jobs list` tells whether the jobs run."
+)
 
 
 def reconcile(
@@ -49,7 +53,7 @@ def reconcile(
         )
         if span.end <= span.first:
             message = f"There is nothing that can be compared: {'; '.join(span.limits)}."
-            raise RefusedError(message, "`sluice jobs list` tells whether the jobs run.")
+            raise RefusedError(message, _ASK_AGAIN)
         refused = _refused(reader, Decoding(registry.schema_by_id), names)
         with away_is_told("A store"):
             return Comparison(reader, events, stores, refused, span, report).run(repair=repair)

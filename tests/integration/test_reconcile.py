@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -180,14 +179,24 @@ def test_it_compares_while_events_arrive(sinks: TestStack) -> None:
             send_clean(sinks, maker.make(300, seed))
             seed += 1
 
+    def compare(accepted: tuple[int, ...]) -> dict[str, Any]:
+        done = sinks.run("reconcile", "--from", since, "--json")
+        assert done.returncode in accepted, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        return found
+
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        time.sleep(10)
-        for _ in range(3):
-            done = sinks.run("reconcile", "--from", since, "--json")
-            assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(done.stdout)["events"] > 300
+        # Refused until the jobs have surely written something of the span; never different.
+        seen = [wait_until("something to compare", lambda: compare(accepted=(0, 3)), 60, pause=1)]
+
+        def more() -> bool:
+            seen.append(compare(accepted=(0,)))
+            return len(seen) > 3 and seen[-1]["events"] > max(300, seen[0]["events"])
+
+        wait_until("three comparisons, of more and more", more, 60)
+        assert all(found["equal"] for found in seen)
     finally:
         stop.set()
         sender.join()
