@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,14 +48,11 @@ class SourceTree:
 
     def changes(self) -> list[str]:
         """Return the files that differ from the last commit; none where there is no git."""
-        if self._repository is None:
-            return []
-        found = [
-            (name.decode("utf-8", "surrogateescape"), untracked)
-            for name, untracked in self._repository.changes(PLACES)
-        ]
-        # What Python or an editor left there never gets into an archive.
-        return sorted(name for name, untracked in found if not (untracked and _is_skipped(name)))
+        return [name for name, _ in self._changes()]
+
+    def left_out(self) -> list[str]:
+        """Return the files that git does not know, which get into no archive."""
+        return [name for name, untracked in self._changes() if untracked]
 
     def commit(self) -> str | None:
         """Return the commit that is checked out; None without git or before the first one."""
@@ -71,15 +68,23 @@ class SourceTree:
         changes = self.changes()
         if not changes:
             return
-        named = ", ".join(printable(name) for name in changes[:_NAMED])
-        more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
         verb = "differs" if len(changes) == 1 else "differ"
-        message = f"The tree is not clean: {named}{more} {verb} from the last commit."
+        message = f"The tree is not clean: {name_files(changes)} {verb} from the last commit."
         hint = (
             "Commit first. With --allow-dirty the files are taken as they are; those that git does"
             " not know stay out until `git add`."
         )
         raise RefusedError(message, hint)
+
+    def _changes(self) -> list[tuple[str, bool]]:
+        if self._repository is None:
+            return []
+        found = [
+            (name.decode("utf-8", "surrogateescape"), untracked)
+            for name, untracked in self._repository.changes(PLACES)
+        ]
+        # What Python or an editor left there never gets into an archive.
+        return sorted(one for one in found if not (one[1] and _is_skipped(one[0])))
 
     @cached_property
     def _repository(self) -> Repository | None:
@@ -129,6 +134,12 @@ class SourceTree:
             message = f"{printable(name)} is {what}, which cannot be packed."
             raise RefusedError(message, "Put plain files there, or remove it.")
         return True
+
+
+def name_files(names: Sequence[str]) -> str:
+    """Return the first of many files for a sentence, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(printable(name) for name in names[:_NAMED]) + more
 
 
 def _is_skipped(name: str) -> bool:

@@ -15,6 +15,7 @@ from control.cli.change_options import (
     strategy_option,
     wish_of,
 )
+from control.cli.left_out import tell_left_out
 from control.cli.manner import Manner, require_yes
 from control.errors import MisuseError, RefusedError
 from control.lifecycle.decide import (
@@ -174,8 +175,11 @@ def _packed(
 ) -> Release:
     say(f"packing the code of {spec.name}")
     settings = hands.desk.settings
+    dirty = allow_dirty or settings.allow_dirty
+    if dirty:
+        tell_left_out(settings.source)
     return make_release(settings, hands.desk.store, spec, parallelism=parallelism,
-                        allow_dirty=allow_dirty or settings.allow_dirty)
+                        allow_dirty=dirty)
 
 
 def _console() -> Console:

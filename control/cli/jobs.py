@@ -8,6 +8,7 @@ import click
 from rich.markup import escape
 
 from control.cli.drawing import COLUMNS, draw
+from control.cli.left_out import tell_left_out
 from control.cli.output import duration, json_option, print_json, print_table, progress_line
 from control.errors import SluiceError
 from control.flink import FlinkClient
@@ -111,6 +112,7 @@ def plan(settings: Settings, name: str, *, as_json: bool) -> None:
     spec = find_spec(settings.source, name)
     with open_desk(settings) as desk, progress_line(quiet=as_json) as say:
         say(f"packing the code of {name}")
+        tell_left_out(settings.source)
         release = make_release(settings, desk.store, spec, allow_dirty=True)
         say("Flink's client builds its graph")
         graph = desk.place.prepare(release, new_id()).graph()

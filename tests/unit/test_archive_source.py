@@ -72,6 +72,7 @@ def test_every_kind_of_change_is_seen(tmp_path: Path) -> None:
         "udfs/a.py", "udfs/b.py", "udfs/staged.py",
     ])
     # What git does not know stays out; what is staged belongs.
+    assert tree.left_out() == ["jobs/new/deep.py", ODD]
     assert tree.files() == sorted([*CODE, "udfs/b.py", "udfs/staged.py"])
 
 
