@@ -1,6 +1,7 @@
 """Elasticsearch as the control plane sees it: the template that every daily index follows."""
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from control.settings import PROJECT_ROOT, public
 _TEMPLATE = "/_index_template/sluice-events"
 _FILE = PROJECT_ROOT / "schemas" / "search" / "events.json"
 _TIMEOUT_SECONDS = 15
+_PATIENCE_SECONDS = 15.0
+_PAUSE_SECONDS = 0.2
 # Elasticsearch works best on a few megabytes at once, and takes a hundred at most.
 _BULK_BYTES = 4 * 2**20
 
@@ -52,8 +55,16 @@ def count_documents(url: SecretStr) -> int:
 
 
 def ask(method: str, url: SecretStr, path: str, body: object = None) -> dict[str, Any]:
-    """Ask Elasticsearch; what is not there is an empty answer."""
-    return _answer(method, url, path, json=body)
+    """Ask Elasticsearch until it can do it; what is not there is an empty answer."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return _answer(method, url, path, json=body)
+        except BusyError:
+            # The index of a new day has no shard for a moment; nothing asked here does harm twice.
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def search(url: SecretStr, path: str, body: object) -> dict[str, Any]:

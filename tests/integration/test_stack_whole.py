@@ -3,8 +3,9 @@
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 import redis
 
+import control.search
 from control.search import BusyError, search
 from control.settings import load_settings
 from tests.kit.kafka import make_topic, read_committed, send
@@ -22,6 +24,7 @@ SERVERS = ["kafka", "registry", "postgres", "elasticsearch", "redis", "zookeeper
            "taskmanager-1", "taskmanager-2", "taskmanager-3"]
 
 IDLE_MEMORY_MB = 4096
+_WANTED_NODE = "index.routing.allocation.require._name"
 
 
 def test_status_shows_every_server_with_all_fields(stack: TestStack) -> None:
@@ -228,15 +231,32 @@ def test_the_index_template_is_strict(stack: TestStack) -> None:
     httpx.delete(f"{url}/events-2026.01.02", timeout=30)
 
 
-def test_a_search_does_not_leave_out_what_a_shard_holds(stack: TestStack) -> None:
-    url = stack.settings().elasticsearch_url
-    index = f"{url.get_secret_value()}/events-2001.01.01"
-    # No node has this name: its only shard is nowhere.
-    httpx.put(f"{index}?wait_for_active_shards=0", timeout=30, json={
-        "settings": {"index.routing.allocation.require._name": "nobody"},
+@pytest.fixture
+def index_nowhere(stack: TestStack) -> Iterator[str]:
+    """Yield the address of a daily index whose only shard is nowhere: no node has this name."""
+    url = f"{stack.settings().elasticsearch_url.get_secret_value()}/events-2001.01.01"
+    httpx.put(f"{url}?wait_for_active_shards=0", timeout=30, json={
+        "settings": {_WANTED_NODE: "nobody"},
     }).raise_for_status()
-    try:
-        with pytest.raises(BusyError, match="missing shards"):
-            search(url, "/events/_search", {"size": 1})
-    finally:
-        httpx.delete(index, timeout=30).raise_for_status()
+    yield url
+    httpx.delete(url, timeout=30).raise_for_status()
+
+
+def test_a_search_does_not_leave_out_what_a_shard_holds(
+    stack: TestStack, index_nowhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control.search, "_PATIENCE_SECONDS", 1)
+    with pytest.raises(BusyError, match="missing shards"):
+        search(stack.settings().elasticsearch_url, "/events/_search", {"size": 1})
+
+
+def test_a_search_waits_for_a_shard(stack: TestStack, index_nowhere: str) -> None:
+    def place() -> None:
+        httpx.put(f"{index_nowhere}/_settings", timeout=30,
+                  json={_WANTED_NODE: None}).raise_for_status()
+
+    later = Timer(1, place)
+    later.start()
+    answer = search(stack.settings().elasticsearch_url, "/events/_search", {"size": 1})
+    later.join()
+    assert answer["_shards"]["successful"] == answer["_shards"]["total"] > 0
