@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from pydantic import SecretStr
 
-from control.search import ask
+from control.search import ask, search
 from jobs.catalogue import find_job
 from jobs.lane import LIVE, Into, Lane
 from jobs.sink_plans import search_plan
@@ -132,7 +132,7 @@ class Documents:
     def _held(self, lane: Lane, ids: list[str]) -> dict[str, Any]:
         pattern = f"/{lane.indices('events')}*.*"
         ask("POST", self._url, f"{pattern}/_refresh")
-        answer = ask("POST", self._url, f"{pattern}/_search", {
+        answer = search(self._url, f"{pattern}/_search", {
             "size": 10_000, "query": {"ids": {"values": ids}},
         })
         hits = answer["hits"]["hits"]
