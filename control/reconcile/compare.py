@@ -70,7 +70,9 @@ class Comparison:
             buckets = wanted.differing(held)
             found.differing = len(buckets)
             for group in _groups(buckets, wanted, held):
-                self._read_out(store, group, found, repair=repair)
+                distinct = self._read_out(store, group, found, repair=repair)
+                # The sums had counted each copy of an event, a store has one.
+                found.expected += distinct - wanted.largest(group)
         return verdict
 
     def _expected(self, verdict: Verdict) -> dict[str, Tally]:
@@ -100,12 +102,13 @@ class Comparison:
     def _read_out(
         self, store: ComparedStore, buckets: Collection[Bucket], found: StoreFindings,
         *, repair: bool,
-    ) -> None:
-        missing, different, extra = self._differences(store, buckets)
+    ) -> int:
+        """Note what differs in some buckets; return how many events they must hold."""
+        missing, different, extra, distinct = self._differences(store, buckets)
         if any(held.cleaned_at > self._begun - _RECENT_MICROS for held in extra.values()):
             self._report("events that are not committed yet? looking again in a moment")
             time.sleep(_SETTLE_SECONDS)
-            missing, different, extra = self._differences(store, buckets)
+            missing, different, extra, distinct = self._differences(store, buckets)
         for kind, ids in (
             (found.missing, missing), (found.different, different), (found.extra, extra)
         ):
@@ -115,10 +118,11 @@ class Comparison:
             # What is there would count as the same version.
             store.forget(sorted(different))
             found.repaired += self._write_again(store, missing | different)
+        return distinct
 
     def _differences(
         self, store: ComparedStore, buckets: Collection[Bucket]
-    ) -> tuple[set[str], set[str], dict[str, Held]]:
+    ) -> tuple[set[str], set[str], dict[str, Held], int]:
         wanted = frozenset(buckets)
         self._report(f"{store.title}: {len(wanted):,} buckets differ; reading them out")
         held: dict[str, Held] = {}
@@ -146,7 +150,11 @@ class Comparison:
             name for name, copy in suspects.items() if name in now
             and now[name].cleaned_at <= copy.cleaned_at and now[name].digest != copy.digest
         }
-        return missing, different, extra
+        distinct = sum(
+            self._span.holds(copy.cleaned_at) and (name in held or name not in refused)
+            for name, copy in copies.items()
+        )
+        return missing, different, extra, distinct
 
     def _write_again(self, store: ComparedStore, ids: set[str]) -> int:
         written = 0

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -35,7 +35,7 @@ class Sent:
     def __init__(self, stack: TestStack, count: int, seed: int) -> None:
         self.stack = stack
         self.since = datetime.now(UTC).isoformat()
-        maker = CleanMaker(stack)
+        self.maker = maker = CleanMaker(stack)
         self.records = maker.make(count, seed, late=0.05)
         # What has more than one way to be written.
         self.records[-3:] = [
@@ -145,6 +145,26 @@ def test_an_event_that_stands_twice_is_found(sinks: TestStack) -> None:
             sent.records[0].fields["occurred_at"])
     assert rows(sinks, [twice])
     assert sent.compare()[0] == 0
+
+
+def test_a_copy_is_not_expected_twice(sinks: TestStack) -> None:
+    sent = Sent(sinks, 300, seed=305)
+    copies = [
+        sent.maker.changed(record, cleaned_at=record.fields["cleaned_at"] + timedelta(seconds=1))
+        for record in sent.records[:100]
+    ]
+    send_clean(sinks, copies)
+
+    def counted() -> dict[str, Any] | None:
+        found = sent.compare()[1]
+        return found if found["events"] == 400 else None
+
+    found = wait_until("the copies are counted", counted, 60, pause=1)
+    assert found["equal"]
+    for store in by_store(found).values():
+        assert store["expected"] == store["held"] == 300
+    await_rows(sinks, copies)
+    await_documents(sinks, copies)
 
 
 def test_what_a_store_refused_is_not_missing(sinks: TestStack) -> None:

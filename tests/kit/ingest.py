@@ -6,7 +6,7 @@ from pathlib import Path
 
 from control.kafka import count_messages
 from tests.kit import flink
-from tests.kit.jobs import job_id, running_job
+from tests.kit.jobs import running_job
 from tests.kit.outcome import Manifest
 from tests.kit.stack import TestStack
 from tests.kit.wait import wait_until, wait_until_steady
@@ -21,17 +21,16 @@ FLAWS = ("--duplicates", "0.05", "--late", "0.02", "--invalid", "0.02", "--poiso
 def running_ingest(stack: TestStack, **settings: str) -> Iterator[str]:
     """Deploy ingest, yield its id, end whatever runs under its name at the end."""
     with running_job(stack, "ingest", **settings) as job:
-        _let_it_catch_up(stack)
+        let_it_catch_up(stack, job)
         yield job
 
 
-def _let_it_catch_up(stack: TestStack) -> None:
+def let_it_catch_up(stack: TestStack, job: str) -> None:
     """Wait until what other tests have sent is through: a fresh start reads some of it again."""
     def ends() -> int:
         counts = count_messages(stack.settings().kafka_bootstrap, ["events.clean", "events.dlq"])
         return sum(counts.values())
 
-    job = job_id(stack)
     before = flink.completed_checkpoints(stack, job)
     wait_until(
         "two checkpoints", lambda: flink.completed_checkpoints(stack, job) > before + 1, 120

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from control.lifecycle.decide import new_id
 from control.settings import PROJECT_ROOT
 from tests.kit import flink
-from tests.kit.ingest import FLAWS, produce
+from tests.kit.ingest import FLAWS, let_it_catch_up, produce
 from tests.kit.jobs import end_job
 from tests.kit.outcome import Manifest, Outlet
 from tests.kit.stack import TestStack
@@ -24,9 +24,10 @@ def test_a_session_job_goes_on_from_its_savepoint(stack: TestStack, tmp_path: Pa
     stack.ok("db", "migrate")
     resource = YAML(typ="safe").load(PROJECT_ROOT / "k8s" / "job-ingest.yaml")["spec"]
     files = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
-    outlet = Outlet(stack.settings().kafka_bootstrap)
     try:
         first = _run(stack, resource)
+        let_it_catch_up(stack, first)
+        outlet = Outlet(stack.settings().kafka_bootstrap)
         produce(stack, files[0], 1_000, *FLAWS, seed=911)
         savepoint = flink.stop_with_savepoint(stack, first)
         produce(stack, files[1], 1_000, *FLAWS, seed=912)

@@ -61,9 +61,11 @@ def test_documents_of_a_shadow_are_compared_and_swapped(flow: Flow) -> None:
     compared = flow.stack.run(*compare)
     assert compared.returncode == FAILED
     assert [one["different"]["count"] for one in json.loads(compared.stdout)] == [3, 0]
-    assert flow.stack.run("reconcile", "--store", "search").returncode == FAILED
+    # What other tests have left in the indices lies before.
+    reconcile = ("reconcile", "--store", "search", "--from", flow.since)
+    assert flow.stack.run(*reconcile).returncode == FAILED
     flow.stack.ok("replay", "swap", number, "--margin", "0", "--yes")
-    flow.stack.ok("reconcile", "--store", "search")
+    flow.stack.ok(*reconcile)
     assert document_ids(flow.stack, flow.sent.clean) == flow.sent.clean
     flow.stack.ok("replay", "drop", number)
 
