@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from control.cli import main
+from control.cli import jobs, main
 from tests.unit.archive_kit import checkout, write
 from tests.unit.desk_kit import Office, Output, office_with
 from tests.unit.lifecycle_kit import running_plane
@@ -18,7 +18,9 @@ def office(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Office:
     checkout(tmp_path)
     monkeypatch.setenv("SLUICE_SOURCE", str(tmp_path))
     monkeypatch.setenv("SLUICE_ALLOW_DIRTY", "")
-    return office_with(monkeypatch, running_plane())
+    office = office_with(monkeypatch, running_plane())
+    office.seat(jobs)
+    return office
 
 
 @pytest.mark.parametrize(("files", "said"), [
@@ -53,3 +55,9 @@ def test_nothing_is_said_of_a_clean_tree_that_is_asked_for(
     # Not packed here; packing refuses it.
     assert main.run(_UPGRADE) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_plan_names_it(office: Office, tmp_path: Path, capsys: Output) -> None:
+    write(tmp_path, {"jobs/new.py": ""})
+    assert main.run(["jobs", "plan", "counting", "--json"]) == 0
+    assert "jobs/new.py stays out" in capsys.readouterr().err
