@@ -84,7 +84,10 @@ class SourceTree:
             for name, untracked in self._repository.changes(PLACES)
         ]
         # What Python or an editor left there never gets into an archive.
-        return sorted(one for one in found if not (one[1] and _is_skipped(one[0])))
+        return sorted(
+            (name, untracked) for name, untracked in found
+            if not (untracked and _is_skipped(name))
+        )
 
     @cached_property
     def _repository(self) -> Repository | None:

@@ -54,8 +54,7 @@ class Server:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     made = FakeClock()
-    clock = SimpleNamespace(monotonic=made.now, sleep=made.sleep)
-    monkeypatch.setattr(search, "time", clock)
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=made.now, sleep=made.sleep))
     return made
 
 
